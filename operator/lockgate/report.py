@@ -1,0 +1,215 @@
+"""What a runner tells about its run: `Report` at the end, `Progress` on the way. Values only, no I/O.
+
+The report crosses the boundary between the migration pod and the operator twice: shortened to `TERMINATION_LIMIT` bytes
+as the container's termination message, and whole as the last line of the log. Progress is one JSON log line per event.
+Neither ever contains a credential: whoever builds them has redacted what came from outside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
+
+__all__ = [
+    "TERMINATION_LIMIT",
+    "Applied",
+    "CheckResult",
+    "Failure",
+    "Progress",
+    "Report",
+    "fold",
+    "progress_line",
+    "read_report",
+    "report_line",
+    "termination_message",
+]
+
+TERMINATION_LIMIT = 4096
+"""Bytes that the kubelet keeps of one container's termination message."""
+
+T = TypeVar("T")
+
+MARK = "lockgate"
+"""The key by which a log line of ours is told from one that the application printed: ``report`` or ``progress``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A revision that this run committed."""
+
+    revision: str
+    message: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The revision at which the run ended, as exactly as it is known."""
+
+    revision: str = ""
+    statement: str = ""
+    """SQL text as sent, without parameters."""
+    sqlstate: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What one health check found."""
+
+    name: str
+    passed: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of one run of ``lockgate migrate``."""
+
+    outcome: str
+    """``Succeeded`` or ``Failed`` or ``Interrupted``."""
+    reason: str
+    """``Migrated``, ``NothingToDo``, ``DatabaseAhead``, or the `LockgateError.reason` of what went wrong."""
+    message: str
+    """A sentence for a person; what to do is part of it where something is to be done."""
+    exit_code: int = 0
+    retryable: bool = False
+    current: tuple[str, ...] = ()
+    """Rows of the version table before the run."""
+    reached: tuple[str, ...] = ()
+    """Rows of the version table after the run."""
+    target: tuple[str, ...] = ()
+    """Heads that the run was to reach."""
+    pending: int = 0
+    """Revisions that are still not applied."""
+    applied: tuple[Applied, ...] = ()
+    failure: Failure | None = None
+    checks: tuple[CheckResult, ...] = ()
+    revisions: tuple[str, ...] = ()
+    """Every revision that the database now contains: `reached` and its ancestors, as far as they are known."""
+    lock_wait_seconds: float = 0.0
+    seconds: float = 0.0
+    attempts: int = 1
+    warnings: tuple[str, ...] = ()
+    truncated: bool = False
+    """True where the termination message had to leave something out: the whole report is the log's last line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is, folded from its progress lines."""
+
+    current: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    pending: int | None = None
+    """Revisions left to apply; None until the plan is known."""
+    step: str = ""
+    """For example ``3/10 9f2c add orders``."""
+    statement: str = ""
+    percent: int | None = None
+    waiting_for: str = ""
+    """For example ``lock held by pid 4711 (lockgate shop/shop-7c, 2m)``; empty while nothing is waited for."""
+    attempt: int = 1
+    """Counts the whole-run attempts inside this pod."""
+    verifying: bool = False
+
+
+def report_line(report: Report) -> str:
+    """Return the report as one line of JSON."""
+    return json.dumps({MARK: "report", **_plain(report)}, separators=(",", ":"))
+
+
+def progress_line(time: str, event: str, progress: Progress, **more: object) -> str:
+    """Return one progress event as a line of JSON; ``time`` is RFC 3339, ``event`` one lower-case word.
+
+    The line repeats the whole `Progress`, so that a reader who missed earlier lines is not misled.
+    """
+    record = {MARK: "progress", "time": time, "event": event, **_plain(progress), **more}
+    return json.dumps(record, separators=(",", ":"))
+
+
+def termination_message(report: Report) -> str:
+    """Return the report as JSON of at most `TERMINATION_LIMIT` bytes, dropping the least important parts first."""
+    shortened = replace(report, truncated=True)
+    steps: tuple[dict[str, Any], ...] = (
+        {"revisions": ()},
+        {"applied": report.applied[-10:]},
+        {"warnings": (), "checks": tuple(c for c in report.checks if not c.passed)[:5]},
+        {"applied": (), "message": report.message[:800], "failure": _short(report.failure), "checks": ()},
+        {"current": report.current[:5], "reached": report.reached[:5], "target": report.target[:5]},
+        {"message": report.message[:100], "failure": None, "current": (), "reached": (), "target": ()},
+    )
+    text = report_line(report)
+    for step in steps:
+        if len(text.encode()) <= TERMINATION_LIMIT:
+            break
+        shortened = replace(shortened, **step)
+        text = report_line(shortened)
+    return text
+
+
+def read_report(text: str) -> Report | None:
+    """Return the last report in ``text`` (a termination message or the end of a log), or None if there is none."""
+    for line in reversed(text.splitlines()):
+        record = _record(line, "report")
+        if record is not None:
+            try:
+                return _report(record)
+            except (TypeError, ValueError):
+                return None
+    return None
+
+
+def fold(lines: Iterable[str]) -> Progress | None:
+    """Return the newest progress in these log lines, or None if no line is a progress line."""
+    newest: Progress | None = None
+    for line in lines:
+        record = _record(line, "progress")
+        if record is not None:
+            newest = _known(Progress, record)
+    return newest
+
+
+def _record(line: str, kind: str) -> dict[str, Any] | None:
+    start = line.find("{")
+    if start < 0 or f'"{MARK}"' not in line:
+        return None
+    try:
+        record = json.loads(line[start:])
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and record.get(MARK) == kind else None
+
+
+def _report(record: Mapping[str, Any]) -> Report:
+    failure = record.get("failure")
+    return replace(
+        _known(Report, record),
+        applied=tuple(_known(Applied, item) for item in record.get("applied", ())),
+        checks=tuple(_known(CheckResult, item) for item in record.get("checks", ())),
+        failure=_known(Failure, failure) if failure else None,
+    )
+
+
+def _known(kind: type[T], record: Mapping[str, Any]) -> T:
+    """Build ``kind`` from the keys it knows, so that older operators read newer runners and the reverse."""
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]  # T is always one of the dataclasses above
+    return kind(**{key: _frozen(value) for key, value in record.items() if key in names})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: Report | Progress) -> dict[str, Any]:
+    """As a dict without the fields that still have their default value."""
+    defaults = {f.name: f.default for f in fields(value)}
+    return {key: item for key, item in asdict(value).items() if item != defaults[key]}
+
+
+def _short(failure: Failure | None) -> Failure | None:
+    if failure is None:
+        return None
+    return replace(failure, statement=failure.statement[:500], error=failure.error[:500])
