@@ -220,9 +220,13 @@ class Invalid(ClusterError):
 
 
 class Throttled(ClusterError):
-    """429: too many requests."""
+    """429: too many requests. ``retry_after``: seconds that the server wants to be left alone."""
 
     retryable = True
+
+    def __init__(self, message: str, *, advice: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(message, advice=advice)
+        self.retry_after = retry_after
 
 
 class Unavailable(ClusterError):
