@@ -1,0 +1,3 @@
+module lockgate.dev/pause
+
+go 1.26
