@@ -237,7 +237,7 @@ inside() {
   keep_running controllers "$BIN/kube-controller-manager" --kubeconfig=etc/controllers.kubeconfig --bind-address=127.0.0.1 \
     --authentication-kubeconfig=etc/controllers.kubeconfig --authorization-kubeconfig=etc/controllers.kubeconfig \
     --service-account-private-key-file=pki/sa.key --root-ca-file=pki/ca.crt --use-service-account-credentials \
-    --allocate-node-cidrs --cluster-cidr="$PODS" --leader-elect=false
+    --allocate-node-cidrs --cluster-cidr="$PODS" --leader-elect=false --kube-api-qps=200 --kube-api-burst=400
   keep_running scheduler "$BIN/kube-scheduler" --kubeconfig=etc/scheduler.kubeconfig --bind-address=127.0.0.1 --leader-elect=false
   keep_running proxy "$BIN/kube-proxy" --config etc/proxy.yaml
   keep_running coredns "$BIN/coredns" -conf etc/Corefile
@@ -385,7 +385,10 @@ signal() { # COMPONENT SIGNAL
 containerd_client() { nsenter --target "$(first_process)" --mount ctr --namespace k8s.io "$@"; }
 
 case ${1:-} in
-  up | down | status | inside) "$1" ;;
+  up) up ;;
+  down) down ;;
+  status) status ;;
+  inside) inside ;;
   signal) signal "${2:?component}" "${3:?signal}" ;;
   ctr) shift && containerd_client "$@" ;;
   *) die "usage: cluster/node.sh up|down|status|signal COMPONENT SIGNAL|ctr ARGUMENTS" ;;

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the scripts that source this use them
 # What the scripts of this folder agree on: versions, folders, and how they speak. Sourced, never run.
 set -euo pipefail
 

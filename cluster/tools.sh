@@ -104,7 +104,9 @@ exec 9>"$TOOLS/lock"
 flock -n 9 || { say "waiting for another session that compiles the tools"; flock 9; }
 for what in "${@:-clients}"; do
   case $what in
-    clients | node | kind) "$what" 9>&- ;;
+    clients) clients 9>&- ;;
+    node) node 9>&- ;;
+    kind) kind 9>&- ;;
     *) die "unknown: $what (clients, node or kind)" ;;
   esac
 done
