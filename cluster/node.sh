@@ -342,8 +342,10 @@ connect() {
     give_up network "cannot connect it ($HOST/30, $PODS, $SERVICES): choose another LOCKGATE_NODE if these addresses are taken"
 }
 
+# shellcheck disable=SC2329 # called through wait_for
 node_is_ready() { kubectl get node "$NAME" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' | grep -qx True; }
 
+# shellcheck disable=SC2329 # called through wait_for
 names_resolve() {
   timeout 2 bash -c "exec 3<>/dev/tcp/$NODE/8181; printf 'GET /ready HTTP/1.0\r\n\r\n' >&3; grep -q ' 200 ' <&3"
 }
