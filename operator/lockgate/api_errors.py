@@ -56,7 +56,7 @@ def refusal(call: Call, status: int, body: bytes, retry_after: str | None = None
         case 401 | 403:
             error = Forbidden(message, advice=_access(call, status, said))
         case 404:
-            error = Missing(message, advice="" if reason else f"Install the CustomResourceDefinition of {call.group}.")
+            error = Missing(message, advice="" if reason else "Install the chart's CustomResourceDefinition.")
         case 409:
             error = AlreadyExists(message) if reason == "AlreadyExists" else Conflict(message)
         case 410:
