@@ -1,0 +1,82 @@
+"""The commands behind ``lockgate migrate`` and ``lockgate wait``: signals around the work, a report at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from lockgate.errors import Interrupted, LockgateError
+from lockgate.runner import outcome
+from lockgate.runner.cancellation import cancel_sessions
+from lockgate.runner.configuration import Configuration
+from lockgate.runner.interruption import Interruption, StopRequested
+from lockgate.runner.progress import Narrator
+from lockgate.runner.publication import Publisher
+from lockgate.runner.run import Run
+from lockgate.runner.wait import Wait
+
+__all__ = ["migrate", "wait"]
+
+
+def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
+    """Run ``lockgate migrate``."""
+    interruption = Interruption()
+    run = Run(configuration, narrator, interruption)
+
+    def give_up() -> None:
+        error = interruption.cause or Interrupted("The process was asked to end.")
+        os._exit(publish(run.report("", error)))
+
+    interruption.listen(cancel=lambda end: cancel_sessions(run.database, run.sessions.pids, end=end), give_up=give_up)
+    interruption.limit(configuration.run_timeout)
+    reason, error = _end(run.execute, interruption)
+    return publish(run.report(reason, error))
+
+
+def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
+    """Run ``lockgate wait``."""
+    interruption = Interruption()
+    work = Wait(configuration, narrator)
+
+    def give_up() -> None:
+        os._exit(publish(work.report("", interruption.cause or Interrupted("The process was asked to end."))))
+
+    interruption.listen(cancel=lambda end: None, give_up=give_up)  # noqa: ARG005  # nothing of a wait runs for long
+    reason, error = _end(work.execute, interruption)
+    return publish(work.report(reason, error))
+
+
+def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, LockgateError | None]:
+    """Do the work; return why it succeeded, or the error that it ended with."""
+    try:
+        try:
+            reason = work()
+        finally:
+            interruption.over()
+    except LockgateError as error:
+        return "", interruption.cause or error
+    except StopRequested:
+        return "", interruption.cause or Interrupted("The process was asked to end.")
+    except Exception as error:  # whatever it is, a report has to be written
+        if interruption.cause is None and outcome.sqlstate_of(error) == "":
+            _show(error)
+        return "", interruption.cause or _unexpected(error)
+    return reason, None
+
+
+def _unexpected(error: Exception) -> LockgateError:
+    """Turn what nobody expected into an error of our tree: a lost database is one, a defect of Lockgate's another."""
+    known = outcome.classify(error)
+    if known.retryable or outcome.sqlstate_of(error):
+        return known
+    return LockgateError(
+        f"Lockgate failed: {outcome.brief(error)}.", advice="The log before this line shows where; please report it."
+    )
+
+
+def _show(error: Exception) -> None:
+    """Print where it happened, without messages: those may contain parameters."""
+    for frame in traceback.extract_tb(error.__traceback__):
+        sys.stderr.write(f"  {frame.filename}:{frame.lineno} in {frame.name}\n")

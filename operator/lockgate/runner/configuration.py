@@ -1,0 +1,153 @@
+"""What a run was told, from flags and environment, checked before anything is touched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lockgate.errors import InvalidConfiguration
+from lockgate.runner.checks import Check, parse_checks
+from lockgate.runner.durations import parse_duration
+
+__all__ = ["OPTIONS", "Configuration", "Option", "read_configuration"]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One run of `lockgate migrate` or `lockgate wait`. All times in seconds; 0 means none."""
+
+    database_env: str
+    url: str
+    """Value of the variable named ``database_env``; empty where it is not set. A secret."""
+    config: str
+    section: str
+    target: str
+    args: tuple[tuple[str, str], ...]
+    lock_wait: float
+    run_timeout: float
+    ddl_lock_timeout: float
+    ddl_lock_attempts: int
+    statement_timeout: float
+    database_ahead: str
+    checks: tuple[Check, ...]
+    resource: str
+    image: str
+    run: str
+    pod: str
+    termination_message: str
+    output: str
+    revision: str = ""
+    version_table: str = ""
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing that can be said, as a flag or as a variable; the flag wins."""
+
+    field: str
+    variable: str
+    default: str
+    parse: Callable[[str], Any]
+    help: str
+    commands: tuple[str, ...] = ("migrate", "wait")
+
+    @property
+    def flag(self) -> str:
+        """The flag of the command line."""
+        return "--" + self.field.replace("_", "-")
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < 1:
+        raise ValueError("not a whole number of at least 1")
+    return int(text)
+
+
+def _arguments(text: str) -> tuple[tuple[str, str], ...]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError("not JSON") from error
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise ValueError('not a JSON object of strings; write it like {"tenant": "a"}')
+    return tuple(value.items())
+
+
+def _target(text: str) -> str:
+    if text.startswith(("+", "-")):
+        raise ValueError("counted from wherever the database is, so that a retry would go further; name a revision")
+    if not text or text == "base" or ":" in text:
+        raise ValueError("not a revision, a label or `heads`")
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        raise ValueError("not the name of an environment variable")
+    return text
+
+
+MIGRATE = ("migrate",)
+WAIT = ("wait",)
+
+OPTIONS: tuple[Option, ...] = (
+    Option("database_env", "LOCKGATE_DATABASE_ENV", "DATABASE_URL", _name, "name of the variable with the database URL; where it is not set, sqlalchemy.url of the configuration counts"),
+    Option("config", "LOCKGATE_CONFIG", "", _text, "Alembic's configuration: an .ini file or pyproject.toml (default: alembic.ini, else pyproject.toml)"),
+    Option("section", "LOCKGATE_SECTION", "alembic", _text, "section of the .ini file"),
+    Option("target", "LOCKGATE_TARGET", "heads", _target, "revision, label or `heads`"),
+    Option("args", "LOCKGATE_ARGS", "{}", _arguments, "what env.py reads by get_x_argument(), as a JSON object (alembic -x key=value)"),
+    Option("lock_wait", "LOCKGATE_LOCK_WAIT", "15m", parse_duration, "how long to wait while another process migrates this database", MIGRATE),
+    Option("run_timeout", "LOCKGATE_RUN_TIMEOUT", "1h", parse_duration, "how long the whole run may take; 0s: no limit", MIGRATE),
+    Option("ddl_lock_timeout", "LOCKGATE_DDL_LOCK_TIMEOUT", "500ms", parse_duration, "how long a statement may wait for a lock, and so make others wait behind it; 0s: no limit", MIGRATE),
+    Option("ddl_lock_attempts", "LOCKGATE_DDL_LOCK_ATTEMPTS", "40", _count, "attempts while other sessions hold what a revision needs", MIGRATE),
+    Option("statement_timeout", "LOCKGATE_STATEMENT_TIMEOUT", "0s", parse_duration, "how long one statement may run; 0s: no limit", MIGRATE),
+    Option("database_ahead", "LOCKGATE_DATABASE_AHEAD", "Accept", _one_of("Accept", "Block"), "what to do where the database contains newer revisions than this image: Accept or Block"),
+    Option("checks", "LOCKGATE_CHECKS", "[]", parse_checks, "health checks as a JSON list, as spec.checks", MIGRATE),
+    Option("resource", "LOCKGATE_RESOURCE", "", _text, "what others see as the holder of the lock, for example <namespace>/<name>"),
+    Option("image", "LOCKGATE_IMAGE", "", _text, "image, for lockgate.history", MIGRATE),
+    Option("run", "LOCKGATE_RUN", "", _text, "id of this run, for lockgate.history", MIGRATE),
+    Option("pod", "LOCKGATE_POD", "", _text, "name of this pod, for lockgate.history and for others that wait"),
+    Option("termination_message", "LOCKGATE_TERMINATION_MESSAGE", "", _text, "file that gets the report too, for example /dev/termination-log"),
+    Option("output", "LOCKGATE_OUTPUT", "plain", _one_of("plain", "json"), "plain, or json: one line per event, the report last"),
+    Option("revision", "LOCKGATE_REVISION", "", _text, "wait for this revision, without reading the image's revision files", WAIT),
+    Option("version_table", "LOCKGATE_VERSION_TABLE", "", _text, "[schema.]name of Alembic's version table, where env.py sets another one", WAIT),
+    Option("timeout", "LOCKGATE_TIMEOUT", "10m", parse_duration, "how long to wait; 0s: look once", WAIT),
+)  # fmt: skip
+
+
+def read_configuration(command: str, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Configuration:
+    """Put flags over environment over defaults; InvalidConfiguration names the flag and the variable of a bad value."""
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        if command not in option.commands:
+            values[option.field] = option.parse(option.default)
+            continue
+        text = flags.get(option.field)
+        if text is None:
+            # An empty variable is as good as none: charts and Compose files write those for "not set".
+            text = environ.get(option.variable) or option.default
+        try:
+            values[option.field] = option.parse(text)
+        except ValueError as error:
+            raise InvalidConfiguration(
+                f"{option.flag} (or the variable {option.variable}) is {text!r}: {error}.",
+                advice=f"It means: {option.help}.",
+            ) from None
+    return Configuration(url=environ.get(values["database_env"], ""), **values)

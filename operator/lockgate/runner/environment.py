@@ -1,0 +1,248 @@
+"""One entry into env.py, which is never edited: what happens when it calls ``context.configure()``, and each revision.
+
+``configure`` is replaced on the EnvironmentContext *instance*, which is what the functions of the module alembic.context
+end in. There the connection arrives that env.py migrates over: it gets the fence and the settings, and Alembic gets one
+transaction per revision and a last look before each commit. Alembic calls `EnvironmentEntry.steps` for the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic.runtime.environment import EnvironmentContext
+from sqlalchemy import text
+
+from lockgate.errors import DatabaseUnreachable, LockgateError, UnsupportedDatabase
+from lockgate.report import Applied
+from lockgate.runner import history, plan
+from lockgate.runner.arrival import Arrival, arrive, keep_settings
+from lockgate.runner.configuration import Configuration
+from lockgate.runner.interruption import Interruption
+from lockgate.runner.lock import holds
+from lockgate.runner.progress import Narrator
+from lockgate.runner.project import Project
+from lockgate.runner.sessions import EnvironmentSessions
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, RevisionStep
+
+__all__ = ["EnvironmentEntry", "Seen"]
+
+
+@dataclass
+class Seen:
+    """One call of ``context.configure()``: a version table, and what was done to it."""
+
+    arrival: Arrival
+    rows: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    planned: int = 0
+    done: list[Applied] = field(default_factory=list)
+    """Steps whose transaction is over; where env.py holds the transaction, they still can be rolled back."""
+    is_ahead: bool = False
+    ran: bool = False
+    step: RevisionStep | None = None
+    started: float = 0.0
+
+
+class EnvironmentEntry:
+    """Runs env.py once, and knows afterwards what it did."""
+
+    def __init__(
+        self,
+        project: Project,
+        configuration: Configuration,
+        sessions: EnvironmentSessions,
+        narrator: Narrator,
+        interruption: Interruption,
+        fence_wait: Callable[[], float],
+    ) -> None:
+        self._project = project
+        self._configuration = configuration
+        self._sessions = sessions
+        self._narrator = narrator
+        self._interruption = interruption
+        self._fence_wait = fence_wait
+        self._graph: dict[str, tuple[str, ...]] | None = None
+        self._by_context: dict[int, Seen] = {}
+        self.seen: list[Seen] = []
+        self.refusal: LockgateError | None = None
+        """What Lockgate itself raised inside env.py, which may have swallowed it."""
+        self.failed_revision = ""
+        self.failure: BaseException | None = None
+        """What a revision raised, which env.py may have swallowed."""
+        self.more = False
+        """env.py holds the transaction: it was left after one revision, so that this one is committed by itself."""
+
+    @property
+    def graph(self) -> dict[str, tuple[str, ...]]:
+        """The image's revisions and their parents; read inside env.py, because revision files may need what it sets up."""
+        if self._graph is None:
+            self._graph = plan.graph(self._project.script)
+        return self._graph
+
+    @property
+    def target(self) -> str:
+        """What was asked for."""
+        return self._configuration.target
+
+    @property
+    def failed_statement(self) -> str:
+        """Text of the statement that failed last, without parameters."""
+        return self._sessions.failed
+
+    @property
+    def swallowed(self) -> BaseException | None:
+        """The last database error that did not come out of env.py."""
+        return self._sessions.errors[-1] if self._sessions.errors else None
+
+    def run(self) -> None:
+        """Run env.py; raises whatever it raises."""
+        script = self._project.script
+        options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": self._configuration.target}
+        with self._sessions, EnvironmentContext(self._project.config, script, fn=self.steps, **options) as environment:
+            configure = environment.configure
+
+            def configured(connection: Any = None, *args: Any, **kwargs: Any) -> None:
+                """Stand in for EnvironmentContext.configure."""
+                callbacks = kwargs.get("on_version_apply") or ()
+                own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
+                kwargs["on_version_apply"] = (*own, self._before_commit)
+                kwargs["transaction_per_migration"] = True
+                seen = None if connection is None else self._arrived(connection, kwargs)
+                configure(connection, *args, **kwargs)
+                if seen is not None:
+                    self._by_context[id(environment.get_context())] = seen
+
+            environment.configure = configured  # type: ignore[method-assign]  # on the instance, that is the whole idea
+            script.run_env()
+
+    def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
+        try:
+            if connection.dialect.name != "postgresql":
+                raise UnsupportedDatabase(f"env.py migrates a {connection.dialect.name} database.")
+            arrival = arrive(
+                connection,
+                schema=options.get("version_table_schema"),
+                table=options.get("version_table") or "alembic_version",
+                settings=self._sessions.settings,
+                fence_wait=self._fence_wait(),
+                narrator=self._narrator,
+            )
+        except LockgateError as error:
+            self.refusal = error
+            raise
+        self.seen.append(Seen(arrival))
+        return self.seen[-1]
+
+    def steps(self, rows: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
+        """Yield the revisions to apply; what follows a ``yield`` happens when that revision's transaction is over."""
+        seen = self._by_context[id(context)]
+        try:
+            steps = self._plan(seen, tuple(rows))
+        except LockgateError as error:
+            self.refusal = error
+            raise
+        for position, step in enumerate(steps, 1):
+            self._interruption.check()
+            self._begin(seen, step, position, context)
+            yield step
+            self._finish(seen, position)
+            if seen.arrival.in_transaction and position < len(steps):
+                self.more = True
+                return
+
+    def _plan(self, seen: Seen, rows: tuple[str, ...]) -> list[RevisionStep]:
+        script, target = self._project.script, self._configuration.target
+        seen.ran, seen.rows = True, rows
+        unknown = plan.unknown_rows(rows, self.graph)
+        if unknown:
+            seen.target = plan.target_heads(script, target, ())
+            self._judge_ahead(seen, unknown)
+            return []
+        steps = plan.pending(script, target, rows)
+        seen.target, seen.planned = plan.target_heads(script, target, steps), len(steps)
+        self._narrator.tell(
+            "planned",
+            f"{len(steps)} revision(s) to apply to {seen.arrival.table}" if steps else "",
+            current=rows,
+            target=seen.target,
+            pending=len(steps),
+        )
+        return steps
+
+    def _judge_ahead(self, seen: Seen, unknown: tuple[str, ...]) -> None:
+        recorded = seen.arrival.lineage
+        accept = self._configuration.database_ahead == "Accept"
+        error = plan.ahead(seen.rows, unknown, seen.target, self.graph, recorded, accept=accept)
+        if error is not None:
+            raise error
+        seen.is_ahead = True
+
+    def _begin(self, seen: Seen, step: RevisionStep, position: int, context: MigrationContext) -> None:
+        revision = step.revision.revision
+        keep_settings(context.connection, self._sessions.settings.named(revision))
+        line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
+        self._narrator.tell("applying", f"applying {line}", step=line, statement="", percent=None, waiting_for="")
+        seen.step, seen.started = step, time.monotonic()
+        upgrade = step.migration_fn
+
+        def observed(*args: Any, **kwargs: Any) -> Any:
+            """Run the revision and remember what it raised: env.py may swallow that."""
+            try:
+                return upgrade(*args, **kwargs)
+            except BaseException as error:
+                self.failed_revision, self.failure = revision, error
+                raise
+
+        step.migration_fn = observed
+
+    def _finish(self, seen: Seen, position: int) -> None:
+        assert seen.step is not None  # noqa: S101  # set by _begin, a line before
+        seconds = round(time.monotonic() - seen.started, 3)
+        seen.done.append(Applied(seen.step.revision.revision, seen.step.doc or "", seconds))
+        self._narrator.tell("applied", "", pending=seen.planned - position, statement="", waiting_for="", percent=None)
+
+    def _before_commit(self, ctx: MigrationContext, **_: Any) -> None:
+        """Look a last time, in the revision's own transaction: is the fence still ours? Then write the history."""
+        seen, connection = self._by_context[id(ctx)], ctx.connection
+        self._interruption.check()
+        assert connection is not None  # noqa: S101  # a revision ran over it
+        if not connection.execute(text(holds(seen.arrival.fence))).scalar():
+            self.refusal = DatabaseUnreachable(
+                "The session that held the lock was lost during a revision, which is rolled back."
+            )
+            raise self.refusal
+        if seen.arrival.writes_history and seen.step is not None:
+            connection.execute(text(history.INSERT), self._record(seen, seen.step))
+
+    def _record(self, seen: Seen, step: RevisionStep) -> dict[str, Any]:
+        configuration, source = self._configuration, _source(step.revision.path)
+        return {
+            "version_table": f"{seen.arrival.schema}.{seen.arrival.table}",
+            "revision": step.revision.revision,
+            "parents": json.dumps(self.graph.get(step.revision.revision, ())),
+            "direction": "upgrade",
+            "message": step.doc or "",
+            "source": source,
+            "source_sha256": hashlib.sha256(source.encode()).hexdigest(),
+            "resource": configuration.resource,
+            "image": configuration.image,
+            "run": configuration.run,
+            "pod": configuration.pod,
+            "seconds": time.monotonic() - seen.started,
+        }
+
+
+def _source(path: str | Path) -> str:
+    """Return a revision's source; a NUL cannot be stored, and a file that is gone has none."""
+    try:
+        return Path(path).read_text("utf-8", errors="replace").replace("\0", "")
+    except OSError:
+        return ""

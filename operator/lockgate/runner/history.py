@@ -1,0 +1,162 @@
+"""The ``lockgate`` schema in the target database: what was applied, by whom, and what was satisfied last.
+
+``lockgate.history`` gets a row in each revision's own transaction, so it never tells of what was rolled back. It holds the
+parents, which give the lineage of revisions that an older image does not know, and the source, so that a revision can be taken
+back without the image that brought it. ``lockgate.satisfied`` is the fast path: a digest of everything that decides what a
+run would do, with the rows that it left behind.
+
+A role that may not create the schema gets a warning in its reports, and does without.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from lockgate.runner.connection import OwnConnection
+
+__all__ = ["INSERT", "MAY_WRITE", "Satisfied", "ensure", "lineage", "quoted", "recall", "remember", "rows_of"]
+
+_TABLES = (
+    "CREATE SCHEMA IF NOT EXISTS lockgate",
+    """
+    CREATE TABLE IF NOT EXISTS lockgate.history (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        version_table text NOT NULL,
+        revision text NOT NULL,
+        parents text NOT NULL,
+        direction text NOT NULL,
+        message text NOT NULL,
+        source text,
+        source_sha256 text,
+        resource text NOT NULL,
+        image text NOT NULL,
+        run text NOT NULL,
+        pod text NOT NULL,
+        role text NOT NULL DEFAULT current_user,
+        seconds double precision NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )""",
+    """
+    CREATE TABLE IF NOT EXISTS lockgate.satisfied (
+        digest text PRIMARY KEY,
+        version_schema text NOT NULL,
+        version_table text NOT NULL,
+        version_rows text NOT NULL,
+        target text NOT NULL,
+        revisions text NOT NULL,
+        recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )""",
+)
+
+MAY_WRITE = (
+    "coalesce((SELECT has_table_privilege(c.oid, 'INSERT') FROM pg_catalog.pg_class c"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = 'lockgate' AND c.relname = 'history' AND has_schema_privilege(n.oid, 'USAGE')), false)"
+)
+"""SQL: whether this session may write history."""
+
+INSERT = (
+    "INSERT INTO lockgate.history (version_table, revision, parents, direction, message, source, source_sha256,"
+    " resource, image, run, pod, seconds) VALUES (:version_table, :revision, :parents, :direction, :message, :source,"
+    " :source_sha256, :resource, :image, :run, :pod, :seconds)"
+)
+
+KEEP_SATISFIED = 50
+
+NO_SCHEMA = (
+    "No right to create the schema lockgate in this database: no history, no fast path, and a database that is ahead of an"
+    " older image is not recognised. Grant CREATE on the database, or create the schema for this role once."
+)
+
+
+@dataclass(frozen=True)
+class Satisfied:
+    """What a run with this digest left behind."""
+
+    schema: str
+    table: str
+    rows: tuple[str, ...]
+    target: tuple[str, ...]
+    revisions: tuple[str, ...]
+
+
+def ensure(connection: OwnConnection) -> str:
+    """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
+    if connection.value(f"SELECT {MAY_WRITE}"):
+        return ""
+    try:
+        for statement in _TABLES:
+            connection.rows(statement)
+    except DBAPIError:
+        # Two who create it at once meet in a unique index of the catalogue: whoever lost finds it made.
+        if not connection.value(f"SELECT {MAY_WRITE}"):
+            return NO_SCHEMA
+    return ""
+
+
+def quoted(name: str) -> str:
+    """Quote an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def rows_of(connection: OwnConnection, schema: str, table: str) -> tuple[str, ...]:
+    """Return the rows of a version table; none where the table does not exist."""
+    name = f"{quoted(schema)}.{quoted(table)}"
+    if connection.value("SELECT to_regclass(CAST(:name AS text)) IS NULL", name=name):
+        return ()
+    return tuple(sorted(str(row[0]) for row in connection.rows(f"SELECT version_num FROM {_plain(name)}")))  # noqa: S608  # quoted above
+
+
+def _plain(name: str) -> str:
+    """Keep a colon in a quoted name from being taken for a parameter."""
+    return name.replace(":", "\\:")
+
+
+def recall(connection: OwnConnection, digest: str) -> Satisfied | None:
+    """Return what a run with this digest left behind, if the version table still has exactly those rows."""
+    if connection.value("SELECT to_regclass('lockgate.satisfied') IS NULL"):
+        return None
+    found = connection.rows(
+        "SELECT version_schema, version_table, version_rows, target, revisions FROM lockgate.satisfied"
+        " WHERE digest = :digest",
+        digest=digest,
+    )
+    if not found:
+        return None
+    schema, table, *lists = found[0]
+    satisfied = Satisfied(schema, table, *(tuple(json.loads(item)) for item in lists))
+    return satisfied if rows_of(connection, schema, table) == tuple(sorted(satisfied.rows)) else None
+
+
+def remember(connection: OwnConnection, digest: str, satisfied: Satisfied) -> None:
+    """Record what this run left behind, and forget the oldest of such records."""
+    connection.rows(
+        "INSERT INTO lockgate.satisfied (digest, version_schema, version_table, version_rows, target, revisions)"
+        " VALUES (:digest, :schema, :table, :rows, :target, :revisions) ON CONFLICT (digest) DO UPDATE SET"
+        " version_schema = EXCLUDED.version_schema, version_table = EXCLUDED.version_table,"
+        " version_rows = EXCLUDED.version_rows, target = EXCLUDED.target, revisions = EXCLUDED.revisions,"
+        " recorded_at = clock_timestamp()",
+        digest=digest,
+        schema=satisfied.schema,
+        table=satisfied.table,
+        rows=json.dumps(satisfied.rows),
+        target=json.dumps(satisfied.target),
+        revisions=json.dumps(satisfied.revisions),
+    )
+    connection.rows(
+        "DELETE FROM lockgate.satisfied WHERE digest IN (SELECT digest FROM lockgate.satisfied"
+        f" ORDER BY recorded_at DESC OFFSET {KEEP_SATISFIED})"  # a number of ours
+    )
+
+
+def lineage(query: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, tuple[str, ...]]:
+    """Return the parents of every revision that was ever applied here, as its image knew them."""
+    if query("SELECT to_regclass('lockgate.history') IS NULL")[0][0]:
+        return {}
+    found = query("SELECT revision, parents FROM lockgate.history WHERE direction = 'upgrade' ORDER BY id")
+    return {revision: tuple(json.loads(parents)) for revision, parents in found}

@@ -1,0 +1,93 @@
+"""Watches the migration from another session: which statement runs, who blocks it, how far an index build is.
+
+A thread with a connection of its own, and nothing depends on it: what it cannot see is not told.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from lockgate.runner.connection import OwnConnection
+from lockgate.runner.progress import Narrator
+from lockgate.runner.sessions import EnvironmentSessions, Statement
+
+__all__ = ["Monitor"]
+
+SOON, LATER = 0.2, 1.0
+"""Seconds between looks: soon while a statement is young and may only wait for a lock, later afterwards."""
+
+_BLOCKERS = (
+    "SELECT a.pid, coalesce(a.application_name, ''), to_char(a.xact_start, 'HH24:MI:SS'), l.relation"
+    " FROM unnest(pg_blocking_pids({pid})) AS blocking (pid) JOIN pg_catalog.pg_stat_activity a USING (pid)"
+    " LEFT JOIN LATERAL (SELECT CAST(CAST(w.relation AS regclass) AS text) AS relation FROM pg_catalog.pg_locks w"
+    " WHERE w.pid = {pid} AND NOT w.granted AND w.relation IS NOT NULL LIMIT 1) l ON true LIMIT 3"
+)
+_BUILD = (
+    "SELECT phase, CASE WHEN blocks_total > 0 THEN CAST(100 * blocks_done / blocks_total AS integer) END"
+    " FROM pg_catalog.pg_stat_progress_create_index WHERE pid = {pid}"
+)
+
+
+class Monitor:
+    """Tells the narrator about the statement that runs; start it, and stop it when the migration is over."""
+
+    def __init__(
+        self, connect: Callable[[str], OwnConnection], sessions: EnvironmentSessions, narrator: Narrator
+    ) -> None:
+        self._connect = connect
+        self._sessions = sessions
+        self._narrator = narrator
+        self._stop = threading.Event()
+        self._told: tuple[object, ...] = ()
+        self._thread = threading.Thread(target=self._watch, name="lockgate-monitor", daemon=True)
+
+    def __enter__(self) -> Monitor:
+        """Start to watch."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop, and wait for the last look to end."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def _watch(self) -> None:
+        connection: OwnConnection | None = None
+        pause = SOON
+        while not self._stop.wait(pause):
+            statement = self._sessions.running
+            age = time.monotonic() - statement.started if statement else 0.0
+            pause = LATER if age > 2 else SOON
+            if statement is None or age < SOON / 2:
+                continue
+            try:
+                connection = connection or self._connect("monitor")
+                self._look(connection, statement)
+            except Exception:  # nothing depends on this; the next look tries again
+                connection = _closed(connection)
+        _closed(connection)
+
+    def _look(self, connection: OwnConnection, statement: Statement) -> None:
+        blockers = connection.rows(_BLOCKERS.format(pid=int(statement.pid)))
+        build = connection.rows(_BUILD.format(pid=int(statement.pid)))
+        waiting = "; ".join(_blocker(*row) for row in blockers)
+        percent = build[0][1] if build else None
+        if self._sessions.running is not statement:
+            return
+        told = (statement, waiting, percent)
+        if told != self._told:
+            self._told = told
+            sentence = f"waiting for {waiting}" if waiting else ""
+            self._narrator.tell("running", sentence, statement=statement.text, waiting_for=waiting, percent=percent)
+
+
+def _blocker(pid: int, name: str, since: str | None, relation: str | None) -> str:
+    details = ", ".join(part for part in (name, since and f"in a transaction since {since}") if part)
+    return f"lock{f' on {relation}' if relation else ''} held by pid {pid}" + (f" ({details})" if details else "")
+
+
+def _closed(connection: OwnConnection | None) -> None:
+    if connection is not None:
+        connection.close()

@@ -1,0 +1,162 @@
+"""What an exception means: worth another try, or not, and in which words. Pure.
+
+SQLAlchemy's message of a database error contains the statement's parameters, and PostgreSQL's DETAIL contains values of
+rows. Neither is private to the migration, so neither is repeated: only the primary message is.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+
+from lockgate.errors import (
+    DatabaseBusy,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    DriverNotInstalled,
+    InvalidConfiguration,
+    LockgateError,
+    MigrationFailed,
+)
+
+__all__ = ["brief", "chain", "classify", "sqlstate_of", "where"]
+
+BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
+"""SQLSTATE: other sessions hold what the statement needs."""
+
+GONE = {"57P01", "57P02", "57P03", "53300"}
+REFUSED_LOGIN = {"28000", "28P01", "3D000", "42501"}
+LIMIT = 500
+
+_DISCONNECTED = (
+    "server closed the connection",
+    "connection already closed",
+    "connection is closed",
+    "the connection is lost",
+    "connection was closed",
+    "terminating connection",
+    "could not connect",
+    "connection refused",
+    "connection failed",
+    "connection timeout",
+    "could not translate host",
+    "name or service not known",
+    "no route to host",
+    "ssl connection has been closed",
+    "eof detected",
+    "broken pipe",
+    "connection reset",
+)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exception and everything it stands for: wrapped, causing, grouped; outermost first."""
+    seen: set[int] = set()
+    queue: list[BaseException] = [error]
+    while queue:
+        item = queue.pop(0)
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        yield item
+        nested = [getattr(item, "orig", None), item.__cause__, item.__context__, *getattr(item, "exceptions", ())]
+        queue += [other for other in nested if isinstance(other, BaseException)]
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """Return the SQLSTATE of the database error behind an exception, or nothing (psycopg2 calls it pgcode)."""
+    for item in chain(error):
+        state = getattr(item, "sqlstate", None) or getattr(item, "pgcode", None)
+        if isinstance(state, str) and len(state) == 5:
+            return state
+    return ""
+
+
+def brief(error: BaseException) -> str:
+    """Return one line about an exception, without parameters and without values of rows."""
+    for item in chain(error):
+        diagnostics = getattr(item, "diag", None)
+        primary = getattr(diagnostics, "message_primary", None)
+        if primary:
+            return str(primary)[:LIMIT]
+    for item in chain(error):
+        if isinstance(getattr(item, "sqlstate", None), str) or getattr(item, "orig", None) is None:
+            return _first_line(item)
+    return type(error).__name__
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, LockgateError):
+        return str(error)[:LIMIT]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    if text.startswith("<class '"):  # SQLAlchemy's adapter for asyncpg puts the class before the message
+        text = text.partition(">: ")[2]
+        return text[:LIMIT]
+    name = type(error).__name__
+    return f"{name}: {text}"[:LIMIT] if text else name
+
+
+def where(error: BaseException, folder: str) -> str:
+    """Return ``file.py:line`` of the innermost frame below ``folder``, or nothing."""
+    found = ""
+    for item in chain(error):
+        for frame in traceback.extract_tb(item.__traceback__):
+            if frame.filename.startswith(folder):
+                found = f"{frame.filename[len(folder) :].lstrip('/')}:{frame.lineno}"
+        if found:
+            break
+    return found
+
+
+def classify(error: BaseException, *, connecting: bool = False) -> LockgateError:
+    """Return the error of our tree that ``error`` amounts to; ``connecting``: it came from opening a connection."""
+    for item in chain(error):
+        if isinstance(item, LockgateError):
+            return item
+    state, said = sqlstate_of(error), brief(error)
+    if state in BUSY:
+        return DatabaseBusy(f"The database is busy ({BUSY[state]}): {said}.")
+    if state == "25006":
+        return DatabaseReadOnly(f"The database takes no writes: {said}.", advice="Point the URL at the primary.")
+    if connecting and _refuses_login(state, said):
+        return InvalidConfiguration(
+            f"The database refuses the login: {said}.", advice="Check the user, password and database name in the URL."
+        )
+    if _is_disconnect(error, state):
+        return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
+    if state == "57014" and "statement timeout" in said:
+        return MigrationFailed(
+            f"A statement took longer than the statement timeout: {said}.",
+            advice="Raise timeouts.statement, or the time-out that env.py sets, or split the revision.",
+        )
+    if isinstance(error, ModuleNotFoundError) and error.name in ("psycopg", "psycopg2", "asyncpg", "greenlet"):
+        return DriverNotInstalled(f"The image does not contain {error.name}.", advice="Install it in the image.")
+    if connecting:
+        return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
+    return MigrationFailed(f"{said}.")
+
+
+_ADVICE_UNREACHABLE = "Check that the database runs, and that host, port and network policies let this pod reach it."
+
+
+def _refuses_login(state: str, said: str) -> bool:
+    """Libpq gives no SQLSTATE for an error at connect, so the words have to do."""
+    lower = said.lower()
+    return state in REFUSED_LOGIN or any(
+        words in lower
+        for words in ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
+    )
+
+
+def _is_disconnect(error: BaseException, state: str) -> bool:
+    if state:
+        return state.startswith("08") or state in GONE
+    for item in chain(error):
+        if getattr(item, "connection_invalidated", False) or isinstance(item, ConnectionError):
+            return True
+        if type(item).__module__.split(".")[0] in ("psycopg", "psycopg2", "asyncpg", "sqlalchemy"):
+            text = str(item).lower()
+            if any(words in text for words in _DISCONNECTED):
+                return True
+    return False

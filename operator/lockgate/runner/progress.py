@@ -1,0 +1,89 @@
+"""Tells on the way what the run does: one line per event, as JSON for the operator or plain for people."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any, TextIO
+
+from lockgate.report import Progress, Report, progress_line, report_line
+from lockgate.runner.durations import spoken
+from lockgate.runner.redaction import Redactor
+
+__all__ = ["Narrator"]
+
+STATEMENT_LIMIT = 300
+"""Characters of a statement that a progress line shows."""
+
+
+class Narrator:
+    """Holds the newest `Progress`, redacts it and writes it; any thread may tell."""
+
+    def __init__(
+        self,
+        *,
+        output: str,
+        redact: Redactor,
+        stream: TextIO | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self._json = output == "json"
+        self.redact = redact
+        self._stream = stream or sys.stdout
+        self._now = now
+        self._lock = threading.RLock()
+        self._ended = False
+        self.progress = Progress()
+
+    def tell(self, event: str, sentence: str = "", **changes: Any) -> None:
+        """Change the progress and write a line about it; in plain output only where there is a ``sentence``."""
+        with self._lock:
+            if "statement" in changes:
+                changes["statement"] = " ".join(changes["statement"].split())[:STATEMENT_LIMIT]
+            self.progress = replace(self.progress, **changes)
+            if self._json:
+                self._write(progress_line(self._time(), event, self.redact.progress(self.progress)))
+            elif sentence:
+                self._write(f"lockgate: {self.redact(sentence)}")
+
+    def conclude(self, report: Report) -> bool:
+        """Write the report, the last thing that is ever written; False where that was done already."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._write(report_line(report) if self._json else summary(report))
+            self._ended = True
+            return True
+
+    def _time(self) -> str:
+        return self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def _write(self, line: str) -> None:
+        if self._ended:
+            return
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Nobody reads any more (a closed pipe, a stream that env.py closed): no reason to stop a migration.
+            pass
+
+
+def summary(report: Report) -> str:
+    """Return the report for people."""
+    lines = [f"lockgate: {report.reason}: {report.message}"]
+    lines += [f"  applied {step.revision} {step.message} ({spoken(step.seconds)})" for step in report.applied]
+    if report.failure:
+        parts = (
+            ("revision", report.failure.revision),
+            ("statement", report.failure.statement),
+            ("sqlstate", report.failure.sqlstate),
+            ("error", report.failure.error),
+        )
+        lines += [f"  {name}: {value}" for name, value in parts if value]
+    lines += [f"  check {check.name}: {'passed' if check.passed else check.message}" for check in report.checks]
+    lines += [f"  warning: {warning}" for warning in report.warnings]
+    return "\n".join(lines)

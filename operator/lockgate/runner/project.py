@@ -1,0 +1,137 @@
+"""The migration environment in the image: Alembic's configuration, the script folder, and a digest of both."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic.config import CommandLine, Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from lockgate.errors import InvalidConfiguration
+from lockgate.runner.configuration import Configuration
+from lockgate.runner.database_url import PLACEHOLDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Project", "load_project"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """What Alembic needs to run, and what Lockgate needs to know before it does."""
+
+    config: Config
+    script: ScriptDirectory
+    digest: str
+    """Changes with everything that decides what a run would do: script folder, configuration, arguments, target."""
+    url: str
+    """Database URL for own connections. A secret."""
+    version_schema: str
+    """Schema of the version table as configured, or nothing: as far as it is known before env.py has run."""
+    version_table: str
+
+
+def load_project(configuration: Configuration, folder: Path) -> Project:
+    """Read the configuration as the `alembic` command would, from ``folder``; nothing of the application is imported."""
+    ini, toml = _files(configuration.config, folder)
+    if toml and "toml_file" not in Config.__init__.__code__.co_varnames:
+        raise InvalidConfiguration(
+            "This image's Alembic does not read pyproject.toml.", advice="It needs Alembic 1.16, or an alembic.ini."
+        )
+    more: dict[str, Any] = {"toml_file": str(toml)} if toml else {}
+    config = Config(
+        str(ini) if ini else None, ini_section=configuration.section, cmd_opts=_options(configuration), **more
+    )
+    try:
+        url = _settle_url(config, configuration)
+        script = ScriptDirectory.from_config(config)
+        table = config.get_main_option("version_table") or "alembic_version"
+        schema = config.get_main_option("version_table_schema") or ""
+    except (CommandError, ImportError, ValueError, KeyError) as error:
+        raise InvalidConfiguration(
+            f"Alembic's configuration in {ini or toml} cannot be used: {str(error).splitlines()[0] if str(error) else error!r}",
+            advice="Set alembic.config to the file, as seen from the image's working directory.",
+        ) from error
+    digest = _digest([file for file in (ini, toml) if file], script, configuration)
+    return Project(config, script, digest, url, schema, table)
+
+
+def _files(named: str, folder: Path) -> tuple[Path | None, Path | None]:
+    """Return (.ini file, pyproject.toml); the one that is named must exist, of the defaults one has to."""
+    if named:
+        file = folder / named
+        if not file.is_file():
+            raise InvalidConfiguration(
+                f"Alembic's configuration {named!r} does not exist in {folder}.",
+                advice="Set alembic.config (--config) to the file, as seen from the image's working directory.",
+            )
+        if file.name != "pyproject.toml":
+            beside = file.with_name("pyproject.toml")
+            return file, beside if _has_alembic(beside) else None
+        return None, file
+    ini, toml = folder / "alembic.ini", folder / "pyproject.toml"
+    found = (ini if ini.is_file() else None, toml if _has_alembic(toml) else None)
+    if not any(found):
+        raise InvalidConfiguration(
+            f"Neither alembic.ini nor a pyproject.toml with [tool.alembic] is in {folder}.",
+            advice="Set alembic.config (--config) to the file, or the image's working directory to its folder.",
+        )
+    return found
+
+
+def _has_alembic(file: Path) -> bool:
+    try:
+        return any(line.strip().startswith("[tool.alembic") for line in file.read_text("utf-8").splitlines())
+    except OSError:
+        return False
+
+
+def _options(configuration: Configuration) -> Any:
+    """Return what `alembic -x ... upgrade <target>` would have parsed: env.py files read ``config.cmd_opts``."""
+    arguments = [word for key, value in configuration.args for word in ("-x", f"{key}={value}")]
+    return CommandLine(prog="alembic").parser.parse_args([*arguments, "upgrade", configuration.target])
+
+
+def _settle_url(config: Config, configuration: Configuration) -> str:
+    """Return the URL for own connections, and set it in the in-memory configuration where nobody else did."""
+    try:
+        configured = (config.get_main_option("sqlalchemy.url") or "").strip()
+    except configparser.Error:
+        # An interpolation that only env.py completes. Alembic itself never reads this option either.
+        configured = ""
+    if configuration.url:
+        if configured in PLACEHOLDERS:
+            config.set_main_option("sqlalchemy.url", configuration.url.replace("%", "%%"))
+        return configuration.url
+    if configured in PLACEHOLDERS:
+        raise InvalidConfiguration(
+            f"The variable {configuration.database_env} is not set, and the configuration has no sqlalchemy.url.",
+            advice="Set the variable to the database URL, or name another one (database.env, --database-env).",
+        )
+    return configured
+
+
+def _digest(files: list[Path], script: ScriptDirectory, configuration: Configuration) -> str:
+    said = [configuration.section, configuration.target, sorted(configuration.args)]
+    total = hashlib.sha256(json.dumps(said).encode())
+    for file in files:
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    folders = {str(script.dir), *map(str, script._version_locations)}  # there is no public name for it
+    for folder in sorted(folders):
+        for path in _sources(Path(folder)):
+            total.update(os.path.relpath(path, folder).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if "__pycache__" not in path.parts and path.is_file():
+            yield path

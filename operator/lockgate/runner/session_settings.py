@@ -1,0 +1,74 @@
+"""What every session that touches the database is set to, as one statement. Pure.
+
+All of these can be set by any role, per session. ``client_connection_check_interval`` (PostgreSQL 14) ends the
+statement of a killed pod within seconds and so frees its locks; without it the server notices only when it next talks to
+the client. Keepalives do the same for a node that vanished. Settings that the server does not know are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = ["NAME_LIMIT", "Settings", "application_name", "settings_statement"]
+
+NAME_LIMIT = 63
+"""Bytes of an application_name that PostgreSQL keeps (NAMEDATALEN - 1)."""
+
+IDLE_IN_TRANSACTION_MS = 600_000
+"""A paused pod that sits on locks loses its session after this time."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Session settings of a run. Times in milliseconds, 0 means none."""
+
+    resource: str = ""
+    pod: str = ""
+    role: str = ""
+    lock_timeout_ms: int = 0
+    statement_timeout_ms: int = 0
+
+    def named(self, role: str) -> Settings:
+        """Return these settings for another role, for example ``leader`` or a revision."""
+        return replace(self, role=role)
+
+
+def application_name(settings: Settings) -> str:
+    """Name the session for people who look into pg_stat_activity: every role can read this column, no other."""
+    words = " ".join(word for word in ("lockgate", settings.resource, settings.pod, settings.role) if word)
+    return words.encode("ascii", "replace")[:NAME_LIMIT].decode()
+
+
+def settings_statement(settings: Settings) -> str:
+    """Return a SELECT that applies the settings, each only where the server knows it.
+
+    Time-outs only ever become stricter: what env.py, the role or the database set shorter stays.
+    """
+    exact = {
+        "application_name": application_name(settings),
+        "client_connection_check_interval": "2000",
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "3",
+    }
+    stricter = {
+        "lock_timeout": settings.lock_timeout_ms,
+        "statement_timeout": settings.statement_timeout_ms,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
+    }
+    rows = [f"({_quoted(name)}, {_quoted(value)}, false)" for name, value in exact.items()]
+    rows += [f"({_quoted(name)}, '{value}', true)" for name, value in stricter.items() if value]
+    return (
+        "SELECT count(set_config(wanted.name, wanted.value, false)) FROM (VALUES "
+        + ", ".join(rows)
+        + ") AS wanted (name, value, stricter) JOIN pg_catalog.pg_settings AS known ON known.name = wanted.name"
+        " WHERE CASE WHEN wanted.stricter"
+        " THEN CAST(known.setting AS bigint) = 0 OR CAST(known.setting AS bigint) > CAST(wanted.value AS bigint)"
+        " ELSE true END"
+    )  # all values are Lockgate's own, and quoted
+
+
+def _quoted(text: str) -> str:
+    """Quote a literal. A colon or a percent sign would mean something to SQLAlchemy or to a driver: none is let through."""
+    safe = text.replace("'", "''").replace("\\", "/").replace(":", ";").replace("%", "_")
+    return f"'{safe}'"

@@ -1,0 +1,177 @@
+"""What Lockgate does to every connection that env.py opens, without touching env.py: events of SQLAlchemy's Engine class.
+
+They work for synchronous and asynchronous engines alike, because an asynchronous engine has a synchronous one inside. Each
+new connection gets the session settings; each statement is seen before it runs, which is where a run that has to end
+is stopped, and where the lock time-out is lifted for CREATE INDEX CONCURRENTLY and its kin: those wait for old transactions
+without anybody waiting behind them, and a time-out would leave an invalid index.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from lockgate.runner.connection import is_own_thread
+from lockgate.runner.interruption import Interruption
+from lockgate.runner.session_settings import Settings, settings_statement
+
+__all__ = ["EnvironmentSessions", "Statement", "built_index", "is_patient"]
+
+_PATIENT = re.compile(
+    r"\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY|DROP\s+INDEX\s+CONCURRENTLY|REINDEX\b.*\bCONCURRENTLY"
+    r"|ALTER\s+TABLE\b.*\bDETACH\s+PARTITION\b.*\bCONCURRENTLY)",
+    re.IGNORECASE | re.DOTALL,
+)
+_BUILT = re.compile(
+    r"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(\"(?:[^\"]|\"\")+\"|\w+)",
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+
+
+def is_patient(statement: str) -> bool:
+    """True for statements that may wait for old transactions without anybody having to wait behind them."""
+    return bool(_PATIENT.match(_COMMENT.sub(" ", statement)))
+
+
+def built_index(statement: str) -> str:
+    """Return the name of the index that the statement builds CONCURRENTLY, or nothing."""
+    found = _BUILT.match(_COMMENT.sub(" ", statement))
+    if not found:
+        return ""
+    name = found.group(1)
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement that runs, or ran last."""
+
+    pid: int
+    text: str
+    started: float
+
+
+class EnvironmentSessions:
+    """Listens to all engines while env.py runs; use it as a context manager."""
+
+    def __init__(self, settings: Settings, interruption: Interruption) -> None:
+        self.settings = settings
+        self._interruption = interruption
+        self.pids: set[int] = set()
+        """Backends of env.py's open connections, also for the thread that cancels."""
+        self.running: Statement | None = None
+        self.failed: str = ""
+        """Text of the statement that failed last."""
+        self.errors: list[BaseException] = []
+        """Database errors in this entry into env.py, in order; env.py may have swallowed them."""
+        self.built: set[str] = set()
+        """Names of indexes that were built CONCURRENTLY."""
+        self._listeners = (
+            ("connect", self._connected),
+            ("close", self._closed),
+            ("checkin", self._returned),
+            ("before_cursor_execute", self._before),
+            ("after_cursor_execute", self._after),
+            ("handle_error", self._error),
+        )
+
+    def __enter__(self) -> EnvironmentSessions:
+        """Start to listen."""
+        self.failed, self.errors, self.running = "", [], None
+        for name, listener in self._listeners:
+            event.listen(Engine, name, listener)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop to listen."""
+        for name, listener in self._listeners:
+            event.remove(Engine, name, listener)
+
+    def _connected(self, connection: Any, record: Any) -> None:
+        if is_own_thread() or not is_postgresql(connection):
+            return
+        raw(connection, settings_statement(self.settings))
+        pid = raw(connection, "SELECT pg_backend_pid()")[0][0]
+        connection.commit()  # or the settings would be rolled back, and Alembic think that a transaction is open
+        record.info["lockgate_pid"] = pid
+        self.pids.add(pid)
+
+    def _closed(self, connection: Any, record: Any) -> None:  # noqa: ARG002  # the signature is SQLAlchemy's
+        self.pids.discard(record.info.get("lockgate_pid"))
+
+    def _returned(self, connection: Any, record: Any) -> None:
+        """Give the fences back where env.py keeps the session in a pool: nobody would ever get them otherwise."""
+        keys = record.info.pop("lockgate_fences", None)
+        if keys and connection is not None:
+            try:
+                for key in sorted(keys):
+                    raw(connection, f"SELECT pg_advisory_unlock({key})")
+                connection.commit()
+            except Exception:  # a session that takes no statement keeps no lock once it is closed
+                record.invalidate()
+
+    def _before(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
+        if is_own_thread() or connection.dialect.name != "postgresql":
+            return
+        self._interruption.check()
+        self.running = Statement(connection.info.get("lockgate_pid", 0), statement, time.monotonic())
+        if built_index(statement):
+            self.built.add(built_index(statement))
+        if is_patient(statement):
+            dbapi = dbapi_of(connection)
+            connection.info["lockgate_lock_timeout"] = raw(dbapi, "SELECT current_setting('lock_timeout')")[0][0]
+            raw(dbapi, "SET lock_timeout = 0")
+
+    def _after(self, connection: Any, *_: Any) -> None:
+        if not is_own_thread():
+            self.running = None
+            _restore(connection)
+
+    def _error(self, context: Any) -> None:
+        if is_own_thread() or (context.engine is not None and context.engine.dialect.name != "postgresql"):
+            return
+        self.running = None
+        self.failed = context.statement or ""
+        self.errors.append(context.original_exception)
+        if context.connection is not None and not context.is_disconnect:
+            _restore(context.connection)
+
+
+def _restore(connection: Any) -> None:
+    """Put back the lock time-out that was lifted for one statement."""
+    if connection.closed or connection.invalidated:
+        return
+    before = connection.info.pop("lockgate_lock_timeout", None)
+    if before is not None:
+        try:
+            raw(dbapi_of(connection), f"SET lock_timeout = '{before}'")
+        except Exception:  # noqa: S110  # in a failed transaction: its rollback puts the setting back
+            pass
+
+
+def dbapi_of(connection: Any) -> Any:
+    """Return the DBAPI connection, or its adapter, under a Connection."""
+    pooled = connection.connection
+    return getattr(pooled, "dbapi_connection", None) or pooled.connection
+
+
+def is_postgresql(connection: Any) -> bool:
+    """True for a DBAPI connection (or SQLAlchemy's adapter of one) to PostgreSQL."""
+    module = type(connection).__module__
+    return module.split(".")[0] in ("psycopg", "psycopg2", "pg8000") or "dialects.postgresql" in module
+
+
+def raw(connection: Any, sql: str) -> list[tuple[Any, ...]]:
+    """Run a statement below SQLAlchemy's Connection: no events, no autobegin."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql)
+        return list(cursor.fetchall()) if cursor.description else []
+    finally:
+        cursor.close()

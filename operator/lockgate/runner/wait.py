@@ -1,0 +1,137 @@
+"""``lockgate wait``: polls until the database has what this image needs. No lock, no env.py, no API access.
+
+Satisfied when the upgrade plan from the rows of the version table is empty, or when the rows are ahead of this image
+by a lineage that lockgate.history knows. A revision that is named (``--revision``) is looked up without the image's files.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lockgate.errors import DatabaseUnreachable, InvalidRevisions, LockgateError, SchemaNotReady
+from lockgate.report import Report
+from lockgate.runner import history, outcome, plan
+from lockgate.runner.configuration import Configuration
+from lockgate.runner.connection import Database, OwnConnection, parse_url
+from lockgate.runner.durations import spoken
+from lockgate.runner.progress import Narrator
+from lockgate.runner.project import Project, load_project
+from lockgate.runner.session_settings import Settings
+
+__all__ = ["Wait"]
+
+POLL = (0.5, 1.5)
+"""Seconds between looks, with jitter: all pods of a Deployment ask at once otherwise."""
+
+
+@dataclass
+class Wait:
+    """One ``lockgate wait``."""
+
+    configuration: Configuration
+    narrator: Narrator
+    started: float = field(default_factory=time.monotonic)
+    rows: tuple[str, ...] = ()
+    contained: set[str] = field(default_factory=set)
+    needed: tuple[str, ...] = ()
+    missing: int = 0
+    connection: OwnConnection | None = None
+
+    def execute(self) -> str:
+        """Wait; return the reason of success, SchemaNotReady when the time is over."""
+        project = load_project(self.configuration, Path.cwd())
+        self.narrator.redact.learn(project.url)
+        settings = Settings(resource=self.configuration.resource, pod=self.configuration.pod)
+        database = Database(parse_url(project.url), settings)
+        own = {} if self.configuration.revision else self._graph(project)
+        while True:
+            trouble = self._look(database, project, own)
+            if trouble is None:
+                return "SchemaReady"
+            waited = time.monotonic() - self.started
+            if waited >= self.configuration.timeout:
+                raise SchemaNotReady(
+                    f"Not ready after {spoken(waited)}: {trouble}.",
+                    advice="Has the migration of this image run? `kubectl get databasemigrations` shows it.",
+                )
+            if self.narrator.progress.waiting_for != trouble:
+                self.narrator.tell("waiting", f"waiting: {trouble}", waiting_for=trouble, current=self.rows)
+            pause = random.uniform(*POLL)  # noqa: S311  # jitter, not a secret
+            time.sleep(min(pause, max(self.configuration.timeout - waited, 0.01)))
+
+    def _graph(self, project: Project) -> dict[str, tuple[str, ...]]:
+        try:
+            own = plan.graph(project.script)
+        except InvalidRevisions as error:
+            raise InvalidRevisions(
+                error.message,
+                advice="If the revision files need what only env.py sets up, say which one to wait for: --revision.",
+            ) from error
+        self.needed = plan.target_heads(project.script, self.configuration.target, ())
+        plan.pending(project.script, self.configuration.target, ())  # an unknown or ambiguous target is an error now
+        return own
+
+    def _look(self, database: Database, project: Project, own: plan.Parents) -> str | None:
+        """Ask once; return what is missing, or None."""
+        try:
+            self.connection = self.connection or database.connect("wait")
+            lineage = self._read(self.connection, project)
+        except Exception as caught:
+            self._close()
+            error = outcome.classify(caught, connecting=True)
+            if isinstance(error, DatabaseUnreachable):
+                return error.message.rstrip(".")
+            raise error from caught
+        return self._missing(project, own, lineage)
+
+    def _read(self, connection: OwnConnection, project: Project) -> dict[str, tuple[str, ...]]:
+        schema, _, table = self.configuration.version_table.rpartition(".")
+        schema, table = schema or project.version_schema, table or project.version_table
+        name = history.quoted(table) if not schema else f"{history.quoted(schema)}.{history.quoted(table)}"
+        found = connection.rows(
+            "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.oid = to_regclass(CAST(:name AS text))",
+            name=name,
+        )
+        self.rows = history.rows_of(connection, found[0][0], table) if found else ()
+        return history.lineage(connection.rows)
+
+    def _missing(self, project: Project, own: plan.Parents, lineage: plan.Parents) -> str | None:
+        self.contained = plan.ancestors(self.rows, lineage, own)
+        at = f"the database is at {', '.join(self.rows) or 'base'}"
+        wanted = self.configuration.revision
+        if wanted:
+            return None if wanted in self.contained else f"{at}, needed is {wanted}"
+        unknown = plan.unknown_rows(self.rows, own)
+        if not unknown:
+            self.missing = len(plan.pending(project.script, self.configuration.target, self.rows))
+            return f"{at}, {self.missing} revision(s) before {', '.join(self.needed)}" if self.missing else None
+        accept = self.configuration.database_ahead == "Accept"
+        error = plan.ahead(self.rows, unknown, self.needed, own, lineage, accept=accept)
+        return None if error is None else error.message.rstrip(".")
+
+    def _close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def report(self, reason: str, error: LockgateError | None = None) -> Report:
+        """Tell what was found."""
+        self._close()
+        outcome_word = "Succeeded" if error is None else "Interrupted" if error.exit_code == 30 else "Failed"
+        return Report(
+            outcome=outcome_word,
+            reason=error.reason if error else reason,
+            message=str(error) if error else f"The database is at {', '.join(self.rows) or 'base'}: ready.",
+            exit_code=error.exit_code if error else 0,
+            retryable=error.retryable if error else False,
+            current=self.rows,
+            reached=self.rows,
+            target=self.needed,
+            pending=self.missing,
+            revisions=tuple(sorted(self.contained)),
+            seconds=round(time.monotonic() - self.started, 3),
+        )

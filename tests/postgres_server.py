@@ -1,0 +1,135 @@
+"""One real PostgreSQL for a test or bench run, from Debian's server binaries. Loaded by tests/database and bench/run.py."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HOW_TO_GET = "PostgreSQL's server binaries are missing: apt-get install postgresql"
+
+PASSWORD = "s3cret-Pa%ss"  # noqa: S105  # of a throw-away server; a percent sign, as real ones have them
+
+
+class ServerBinariesMissing(Exception):
+    """There is no PostgreSQL server on this machine."""
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """Where a server listens, and who may do everything there."""
+
+    port: int
+    folder: Path
+    user: str = "lockgate"
+
+    def url(self, database: str, driver: str = "psycopg") -> str:
+        """Return SQLAlchemy's URL of a database."""
+        return f"postgresql+{driver}://{self.user}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{self.port}/{database}"
+
+
+def server_binaries() -> Path:
+    """Return the folder of the newest server's binaries."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if not found:
+        raise ServerBinariesMissing(HOW_TO_GET)
+    return found[-1].parent
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def unprivileged() -> dict[str, object]:
+    """Return how to start a process as somebody else than root, which PostgreSQL refuses."""
+    if os.geteuid() != 0:
+        return {}
+    import pwd  # noqa: PLC0415  # POSIX only
+
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    raise ServerBinariesMissing("There is no user postgres or nobody to run PostgreSQL as.")
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Start a server on a free loopback port with its data in a temporary folder; stop it by pid and remove the folder."""
+    binaries, owner = server_binaries(), unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="lockgate-postgres-"))
+    try:
+        if owner:
+            os.chown(folder, int(str(owner["user"])), int(str(owner["group"])))
+        port = free_port()
+        _initialise(binaries, folder, owner)
+        process = _start(binaries, folder, port, owner)
+        try:
+            _await(process, port, folder / "log")
+            yield PostgresServer(port, folder)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)
+                process.wait(timeout=15)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _initialise(binaries: Path, folder: Path, owner: dict[str, object]) -> None:
+    password = folder / "password"
+    password.write_text(PASSWORD + "\n")
+    password.chmod(0o644)
+    subprocess.run(
+        [binaries / "initdb", "-D", folder / "data", "-U", "lockgate", "-E", "UTF8", "--no-locale"]
+        + ["--auth=scram-sha-256", f"--pwfile={password}", "--no-sync"],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+        **owner,  # type: ignore[call-overload]  # user, group, extra_groups
+    )
+
+
+def _start(binaries: Path, folder: Path, port: int, owner: dict[str, object]) -> subprocess.Popen[bytes]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": 200,
+        "fsync": "off",
+        "log_min_messages": "fatal",
+    }
+    words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [binaries / "postgres", "-D", folder / "data", *words],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,  # a Ctrl-C for the tests must not reach the server before they are done with it
+            **owner,  # type: ignore[call-overload]  # user, group, extra_groups
+        )
+
+
+def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-2000:]}")
