@@ -1,0 +1,102 @@
+"""Which pods may start: what a pod wants, whether the database has it, and how that adds up. Pure.
+
+The admission policies in the chart decide the same for a pod that is being created. This module decides it for pods
+that are held already, and looks at the ones that run.
+
+Which pods count as *unguarded*: those that carry the label, run or are about to, and that nobody held although they are
+not covered. That says "admitted while no policy was at work", so pods that were rightly admitted must not be among
+them:
+
+* A pod that was covered once stays covered: revisions are only added, and an image that a present pod wants is never
+  dropped from the record (`lockgate.satisfied`).
+* When ``spec.database`` changes, or a resource is deleted and created again, the record starts anew. Pods created
+  before ``status.satisfied.since`` were judged by the older record, and are not judged again.
+* Helm creates the Deployment a moment before the resource, and exactly then a missing policy must be noticed. That is
+  why ``since`` of a new resource lies `lockgate.satisfied.ADOPTION` before its creation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lockgate.resource import GROUP
+from lockgate.satisfied import Satisfied, Want
+from lockgate.views import EPOCH, timestamp
+
+__all__ = ["GATE", "MIGRATION", "AppPod", "GateCounts", "app_pod", "count", "opening_patch", "to_open"]
+
+MIGRATION = f"{GROUP}/migration"
+"""The label by which a pod names the resource it waits for."""
+GATE = f"{GROUP}/migration"
+"""The scheduling gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppPod:
+    """A pod that names a resource."""
+
+    name: str
+    uid: str
+    created: datetime
+    want: Want
+    held: bool
+    bypassed: bool
+    gone: bool
+    """It has ended or is being deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateCounts:
+    """The figures of ``status.gate``: pods that are there now."""
+
+    held: int = 0
+    opened: int = 0
+    bypassed: int = 0
+    unguarded: int = 0
+
+
+def app_pod(body: Mapping[str, Any]) -> AppPod:
+    """Reduce a pod to what the gate needs."""
+    meta, spec = body["metadata"], body.get("spec") or {}
+    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+    return AppPod(
+        name=meta["name"],
+        uid=meta.get("uid", ""),
+        created=timestamp(meta.get("creationTimestamp")) or EPOCH,
+        want=Want(
+            revision=labels.get(f"{GROUP}/revision", ""),
+            image=annotations.get(f"{GROUP}/migration-image", ""),
+            own_images=tuple(container["image"] for container in spec.get("containers") or () if "image" in container),
+        ),
+        held=any(gate.get("name") == GATE for gate in spec.get("schedulingGates") or ()),
+        bypassed=bool(annotations.get(f"{GROUP}/bypass")),
+        gone="deletionTimestamp" in meta or (body.get("status") or {}).get("phase") in ("Succeeded", "Failed"),
+    )
+
+
+def to_open(pods: Iterable[AppPod], satisfied: Satisfied) -> tuple[AppPod, ...]:
+    """Return the held pods whose gate has no reason to be there any more."""
+    return tuple(pod for pod in pods if pod.held and not pod.gone and (pod.bypassed or satisfied.covers(pod.want)))
+
+
+def opening_patch(pod: AppPod) -> dict[str, Any]:
+    """Build the strategic merge patch that removes our gate, and no other, from exactly this pod."""
+    return {"metadata": {"uid": pod.uid}, "spec": {"schedulingGates": [{"name": GATE, "$patch": "delete"}]}}
+
+
+def count(pods: Iterable[AppPod], satisfied: Satisfied) -> GateCounts:
+    """Count the present pods by how they relate to the gate; a bypassed pod counts as nothing else."""
+    held = opened = bypassed = unguarded = 0
+    for pod in pods:
+        if pod.gone:
+            continue
+        covered = satisfied.covers(pod.want)
+        bypassed += pod.bypassed
+        held += pod.held and not pod.bypassed
+        opened += covered and not pod.held and not pod.bypassed
+        judged = pod.created >= satisfied.since
+        unguarded += judged and not (covered or pod.held or pod.bypassed)
+    return GateCounts(held, opened, bypassed, unguarded)

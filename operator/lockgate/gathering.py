@@ -1,0 +1,79 @@
+"""Reads everything that one decision needs. The only file of the reconcile that reads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lockgate.errors import ClusterError
+from lockgate.gate import MIGRATION
+from lockgate.observation import Observation, observe
+from lockgate.port import JOB, POD, ClusterPort, Object
+from lockgate.views import MIGRATE, RUN_OF, PodView
+
+__all__ = ["gather", "logs_wanted"]
+
+PROGRESS_LINES = 20
+REPORT_LINES = 5
+LOG_LIMIT = 1024 * 1024
+"""Bytes. A report of 5000 revisions is about 100 kB."""
+
+log = logging.getLogger(__name__)
+
+
+class LogWanted(NamedTuple):
+    """The end of one container's log."""
+
+    pod: str
+    lines: int
+
+
+async def gather(cluster: ClusterPort, body: Object) -> Observation:
+    """Read what belongs to a resource: Jobs, their pods, the pods that name it, and ends of logs that tell more."""
+    namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+    runs = f"{RUN_OF}={name}"
+    jobs, pods, app_pods = await asyncio.gather(
+        cluster.list(JOB, namespace, label_selector=runs),
+        cluster.list(POD, namespace, label_selector=runs),
+        cluster.list(POD, namespace, label_selector=f"{MIGRATION}={name}"),
+    )
+    seen = observe(body, jobs=jobs, migration_pods=pods, app_pods=app_pods)
+    wanted = logs_wanted(seen)
+    if not wanted:
+        return seen
+    texts = await asyncio.gather(*(_log(cluster, namespace, want) for want in wanted))
+    logs = {want.pod: text for want, text in zip(wanted, texts, strict=True)}
+    return observe(body, jobs=jobs, migration_pods=pods, app_pods=app_pods, logs=logs)
+
+
+def logs_wanted(observation: Observation) -> tuple[LogWanted, ...]:
+    """Return the logs worth reading: of what runs, and of what ended and has not told all in its last message."""
+    wanted: list[LogWanted] = []
+    for job in observation.jobs:
+        if job.active or not observation.is_recorded(job):
+            wanted += _of_job(observation, observation.pods_of(job), newest_only=job.active)
+    return tuple(wanted)
+
+
+def _of_job(observation: Observation, pods: Iterable[PodView], *, newest_only: bool) -> list[LogWanted]:
+    mains = [(pod.name, pod.migrate) for pod in pods if pod.migrate is not None]
+    running = [LogWanted(name, PROGRESS_LINES) for name, main in mains if main.running]
+    ended = [name for name, main in mains if main.terminated]
+    unclear = [name for name in (ended[-1:] if newest_only else ended) if _unclear(observation, name)]
+    return running + [LogWanted(name, REPORT_LINES) for name in unclear]
+
+
+def _unclear(observation: Observation, pod: str) -> bool:
+    report = observation.reports.get(pod)
+    return report is None or report.truncated
+
+
+async def _log(cluster: ClusterPort, namespace: str, want: LogWanted) -> str:
+    """Read a log. Without it the status says less; that is no reason to fail."""
+    try:
+        return await cluster.pod_log(namespace, want.pod, MIGRATE, tail_lines=want.lines, limit_bytes=LOG_LIMIT)
+    except ClusterError as error:
+        log.info("The log of pod %s/%s cannot be read: %s", namespace, want.pod, error.message)
+        return ""

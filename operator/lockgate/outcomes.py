@@ -1,0 +1,146 @@
+"""How runs ended: from finished Jobs, their pods and reports to the entries of ``status.history``. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lockgate import reasons
+from lockgate.observation import Observation
+from lockgate.report import Report
+from lockgate.symptoms import why_ended
+from lockgate.views import JobView, timestamp
+from lockgate.wording import one_line, plural, summary
+
+__all__ = ["Outcome", "explain_failure", "new_outcomes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one run."""
+
+    id: str
+    image: str
+    database: str
+    """Fingerprint of the database it was about: a success in another one satisfies nothing here."""
+    outcome: str
+    """``Succeeded``, ``Failed`` or ``Interrupted``."""
+    reason: str
+    message: str
+    started: datetime
+    """When the Job was created: runs are serial, so this orders them."""
+    seconds: int
+    report: Report | None = None
+
+    def for_status(self) -> dict[str, Any]:
+        """Return the entry of ``status.history``."""
+        entry = {
+            "id": self.id,
+            "image": self.image,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "message": self.message,
+            "startedAt": self.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "seconds": self.seconds,
+        }
+        if self.report is not None:
+            entry |= {"from": summary(self.report.current), "to": summary(self.report.reached)}
+        return entry
+
+
+def new_outcomes(observation: Observation) -> tuple[Outcome, ...]:
+    """Return how runs ended that the published history does not tell of yet, oldest first.
+
+    A Job that ran out of time before its pod could start is not an outcome: nothing has run.
+    """
+    found = [
+        _outcome(observation, job)
+        for job in observation.jobs
+        if job.owned and not job.active and not observation.is_recorded(job)
+        if job.complete or observation.has_started(job)
+    ]
+    return tuple(found) or _vanished(observation)
+
+
+def explain_failure(observation: Observation, job: JobView) -> tuple[str, str, Report | None]:
+    """Return reason, message and report of the newest attempt of a Job that failed, if any attempt ended."""
+    ended = [pod for pod in observation.pods_of(job) if pod.ended and pod.phase == "Failed"]
+    reported = [observation.reports[pod.name] for pod in ended if pod.name in observation.reports]
+    permanent = [report for report in reported if not report.retryable]
+    if permanent or reported:
+        report = (permanent or reported)[-1]
+        return report.reason, failure_text(report), report
+    if ended:
+        symptom = why_ended(ended[-1])
+        return symptom.reason, symptom.message, None
+    return reasons.POD_FAILED, f"The pods of Job {job.name} are gone, and with them what they said.", None
+
+
+def failure_text(report: Report) -> str:
+    """Return a failed report as one sentence or two: what happened, in which revision and statement, what to do."""
+    parts = [report.message]
+    failure = report.failure
+    if failure is not None:
+        if failure.revision and failure.revision not in report.message:
+            parts.append(f"Revision {failure.revision}.")
+        if failure.sqlstate and failure.sqlstate not in report.message:
+            parts.append(f"SQLSTATE {failure.sqlstate}.")
+        if failure.statement and failure.statement[:60] not in report.message:
+            parts.append(f"Statement: {one_line(failure.statement, 300)}")
+    return one_line(" ".join(parts))
+
+
+def _outcome(observation: Observation, job: JobView) -> Outcome:
+    ended = job.ended or job.created
+    if job.complete:
+        outcome, (reason, message, report) = "Succeeded", _success(observation, job)
+    else:
+        outcome, (reason, message, report) = "Failed", _failure(observation, job)
+    spent = int((ended - job.created).total_seconds())
+    return Outcome(job.run_id, job.image, job.database, outcome, reason, message, job.created, spent, report)
+
+
+def _success(observation: Observation, job: JobView) -> tuple[str, str, Report | None]:
+    found = (observation.reports.get(pod.name) for pod in observation.pods_of(job))
+    succeeded = [report for report in found if report is not None and report.exit_code == 0]
+    if not succeeded:
+        text = f"Job {job.name} succeeded, so image {job.image} is satisfied, but its report could not be read."
+        return reasons.REPORT_MISSING, reasons.advise(reasons.REPORT_MISSING, text), None
+    report = max(succeeded, key=lambda one: len(one.applied))
+    text = f"{summary(report.current) or 'empty'} to {summary(report.reached) or 'empty'}"
+    text = f"Applied {plural(len(report.applied), 'revision')}, {text}." if report.applied else report.message
+    return report.reason, one_line(" ".join((text, *report.warnings))), report
+
+
+def _failure(observation: Observation, job: JobView) -> tuple[str, str, Report | None]:
+    reason, message, report = explain_failure(observation, job)
+    if job.failure == "DeadlineExceeded":
+        text = f"The run took longer than spec.timeouts.run allows. Last: {message}"
+        return reasons.RUN_TIMEOUT, one_line(reasons.advise(reasons.RUN_TIMEOUT, text)), report
+    if job.failure == "PodFailurePolicy" and report is not None:
+        return reason, message, report
+    if job.failure in ("BackoffLimitExceeded", "FailedIndexes"):
+        text = f"Gave up after {plural(_attempts(observation, job), 'attempt')}. {message}"
+        exhausted = reasons.RETRIES_EXHAUSTED if reason == reasons.POD_FAILED else reason
+        return exhausted, one_line(reasons.advise(reasons.RETRIES_EXHAUSTED, text)), report
+    return reason, one_line(message), report
+
+
+def _attempts(observation: Observation, job: JobView) -> int:
+    return max(1, job.failed // (observation.migration.standbys + 1))
+
+
+def _vanished(observation: Observation) -> tuple[Outcome, ...]:
+    """Notice a run that was at work in the pass before and whose Job is gone without an end anybody saw."""
+    run = observation.status.get("run") or {}
+    started = timestamp(run.get("startedAt"))
+    last = observation.last_recorded_start
+    if not run.get("attempt") or started is None or (last is not None and started <= last):
+        return ()
+    if any(job.name == run.get("job") and job.created <= started for job in observation.jobs):
+        return ()
+    text = f"Job {run.get('job')} was deleted before anybody saw it end."
+    return (
+        Outcome(run.get("id", ""), run.get("image", ""), "", "Interrupted", reasons.JOB_VANISHED, text, started, 0),
+    )

@@ -1,0 +1,121 @@
+"""What to say of a Job at work: placed, pulled, running, waiting, verifying, blocked, between two attempts. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from lockgate import reasons
+from lockgate.decision import Decision
+from lockgate.observation import Observation
+from lockgate.outcomes import explain_failure
+from lockgate.report import Progress
+from lockgate.symptoms import why_not_started
+from lockgate.views import JobView, PodView
+from lockgate.wording import one_line
+
+__all__ = ["describe_running", "leading_pod", "run_status"]
+
+WITHOUT_POD = timedelta(seconds=15)
+"""After this long without a pod something refuses it: the Job controller needs milliseconds."""
+SLOW_START = timedelta(minutes=2)
+"""After this long without a known problem, say where to look for an unknown one."""
+
+WHILE_RUNNING = 2.0
+WHILE_PENDING = 5.0
+WHILE_BLOCKED = 15.0
+
+
+def describe_running(observation: Observation, job: JobView, now: datetime) -> Decision:
+    """Say where the Job of the wanted run is."""
+    pods = [pod for pod in observation.pods_of(job) if not pod.ended]
+    if any(_is_running(pod) for pod in pods):
+        return _running(observation, job)
+    if not pods:
+        return _between(observation, job, now)
+    for pod in pods:
+        symptom = why_not_started(pod)
+        if symptom is not None:
+            return Decision("Blocked", symptom.reason, symptom.message, requeue_after=WHILE_BLOCKED)
+    return _pending(observation, job, pods[-1], now)
+
+
+def leading_pod(observation: Observation, job: JobView) -> PodView | None:
+    """Return the pod whose progress counts: with standbys, the one that does not merely wait."""
+    running = [pod for pod in observation.pods_of(job) if not pod.ended and _is_running(pod)]
+    told = [pod for pod in running if pod.name in observation.progress]
+    working = [pod for pod in told if not observation.progress[pod.name].waiting_for]
+    return next(iter(working or told or running), None)
+
+
+def run_status(observation: Observation, job: JobView) -> dict[str, Any]:
+    """Return ``status.run`` of a Job at work, without what is not known."""
+    pod = leading_pod(observation, job)
+    progress = observation.progress.get(pod.name, Progress()) if pod else Progress()
+    run = {
+        "id": job.run_id,
+        "job": job.name,
+        "image": job.image,
+        "startedAt": job.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "step": one_line(progress.step, 200),
+        "statement": one_line(progress.statement, 500),
+        "percent": progress.percent,
+        "waitingFor": one_line(progress.waiting_for, 300),
+    }
+    known = {key: value for key, value in run.items() if value not in ("", None)}
+    return known | {"attempt": _attempt(observation, job)}
+
+
+def _attempt(observation: Observation, job: JobView) -> int:
+    """Count the attempts that have begun: 0 says that no container that migrates has started."""
+    done = job.failed // (observation.migration.standbys + 1)
+    at_work = any(pod.has_started and not pod.ended for pod in observation.pods_of(job))
+    ever = any(pod.has_started for pod in observation.pods_of(job))
+    return max(done + at_work, int(ever))
+
+
+def _is_running(pod: PodView) -> bool:
+    return pod.migrate is not None and pod.migrate.running
+
+
+def _running(observation: Observation, job: JobView) -> Decision:
+    pod = leading_pod(observation, job)
+    progress = observation.progress.get(pod.name) if pod else None
+    attempt = _attempt(observation, job)
+    again = f"Attempt {attempt} of {observation.migration.retry_limit + 1}: " if attempt > 1 else ""
+    if progress is None:
+        return _working("Running", reasons.RUNNING, f"{again}Job {job.name} runs.")
+    if progress.verifying:
+        return _working("Verifying", reasons.VERIFYING, f"{again}The revisions are applied; health checks run.")
+    if progress.waiting_for:
+        return _working("Running", reasons.WAITING, f"{again}Waits for {progress.waiting_for}.")
+    if progress.step:
+        return _working("Running", reasons.RUNNING, f"{again}Applies {progress.step}.")
+    return _working("Running", reasons.RUNNING, f"{again}Job {job.name} runs.")
+
+
+def _working(phase: str, reason: str, message: str) -> Decision:
+    return Decision(phase, reason, one_line(message), requeue_after=WHILE_RUNNING)
+
+
+def _between(observation: Observation, job: JobView, now: datetime) -> Decision:
+    if job.failed or any(pod.ended for pod in observation.pods_of(job)):
+        reason, last, _ = explain_failure(observation, job)
+        attempt, attempts = _attempt(observation, job) + 1, observation.migration.retry_limit + 1
+        text = f"Attempt {min(attempt, attempts)} of {attempts} starts soon. The last one ended: {reason}: {last}"
+        return Decision("Pending", reasons.RETRYING, one_line(text), requeue_after=WHILE_PENDING)
+    if now - job.created < WITHOUT_POD:
+        return Decision("Pending", reasons.STARTING, f"Job {job.name} is created.", requeue_after=WHILE_PENDING)
+    where = f"kubectl describe job {job.name} -n {observation.migration.namespace}"
+    text = f"Job {job.name} gets no pod: a quota or an admission policy refuses it. `{where}` shows which."
+    return Decision("Blocked", reasons.POD_NOT_CREATED, text, requeue_after=WHILE_BLOCKED)
+
+
+def _pending(observation: Observation, job: JobView, pod: PodView, now: datetime) -> Decision:
+    if now - pod.created < SLOW_START or job.failed:
+        return Decision("Pending", reasons.STARTING, f"Pod {pod.name} starts.", requeue_after=WHILE_PENDING)
+    where = f"kubectl describe pod {pod.name} -n {observation.migration.namespace}"
+    text = (
+        f"Pod {pod.name} has not started for a while: an image is pulled, or a volume is missing. `{where}` shows it."
+    )
+    return Decision("Blocked", reasons.POD_NOT_STARTED, text, requeue_after=WHILE_BLOCKED)

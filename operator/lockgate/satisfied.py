@@ -1,0 +1,94 @@
+"""What the database is known to contain, verified: the record behind ``status.satisfied``. Pure.
+
+It only grows while the resource names the same database, because pods of older releases must go on starting while the
+database is ahead of them. It starts anew when ``spec.database`` changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from lockgate.views import EPOCH, timestamp
+
+__all__ = ["ADOPTION", "Satisfied", "Want", "read_satisfied"]
+
+MAX_IMAGES = 100
+MAX_IMAGES_IN_USE = 1000
+MAX_REVISIONS = 5000
+"""The CRD allows no more; together at most some 200 kB, where an object may have 1.5 MB."""
+
+ADOPTION = timedelta(seconds=60)
+"""How much older than its resource a pod may be and still have been created together with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a pod asks of the schema."""
+
+    revision: str = ""
+    image: str = ""
+    own_images: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images of which one has to be satisfied; none where a revision is wanted."""
+        if self.revision:
+            return ()
+        return (self.image,) if self.image else self.own_images
+
+
+@dataclass(frozen=True, slots=True)
+class Satisfied:
+    """Revisions that the database contains and migration images that ran to their end."""
+
+    database: str
+    since: datetime
+    """Pods created before were judged by an older record."""
+    revisions: tuple[str, ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
+    """(image, revision that it led to), newest first."""
+
+    def covers(self, want: Want) -> bool:
+        """Say whether a pod that wants this may start."""
+        if want.revision:
+            return want.revision in self.revisions
+        done = {image for image, _ in self.images}
+        return any(image in done for image in want.images)
+
+    def extended(self, image: str, revision: str, revisions: Iterable[str], wanted: Iterable[Want]) -> Satisfied:
+        """Return the record after a success; images that a present pod wants are kept beyond the bound."""
+        in_use = {name for want in wanted for name in want.images}
+        others = tuple(pair for pair in self.images if pair[0] != image)
+        kept = tuple(pair for n, pair in enumerate(others) if n < MAX_IMAGES - 1 or pair[0] in in_use)
+        return replace(
+            self,
+            revisions=tuple(dict.fromkeys((*revisions, *self.revisions)))[:MAX_REVISIONS],
+            images=((image, revision), *kept)[:MAX_IMAGES_IN_USE],
+        )
+
+    def for_status(self) -> dict[str, Any]:
+        """Return ``status.satisfied``."""
+        return {
+            "database": self.database,
+            "since": self.since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "revisions": list(self.revisions),
+            "images": [{"image": image, "revision": revision} for image, revision in self.images],
+        }
+
+
+def read_satisfied(status: Mapping[str, Any], *, database: str, created: str, now: datetime) -> Satisfied:
+    """Read the published record, or start a new one: the first, or the first of another database."""
+    record = status.get("satisfied") or {}
+    if not record:
+        return Satisfied(database, (timestamp(created) or EPOCH + ADOPTION) - ADOPTION)
+    if record.get("database") != database:
+        return Satisfied(database, now.replace(microsecond=0))
+    return Satisfied(
+        database,
+        timestamp(record.get("since")) or EPOCH,
+        tuple(record.get("revisions") or ()),
+        tuple((entry["image"], entry.get("revision", "")) for entry in record.get("images") or ()),
+    )

@@ -1,0 +1,127 @@
+"""The whole ``.status``, derived from what was observed and decided. Pure; written once per pass, if it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from lockgate.conditions import Condition, merge, status_word
+from lockgate.decision import Decision
+from lockgate.gate import count
+from lockgate.observation import Observation
+from lockgate.outcomes import Outcome
+from lockgate.running import leading_pod, run_status
+from lockgate.satisfied import Satisfied, read_satisfied
+from lockgate.wording import summary
+
+__all__ = ["build_status", "differs_only_in_progress", "satisfied_after"]
+
+PROGRESS = ("run", "revision", "conditions", "gate")
+"""The parts that may change every moment while a run is at work."""
+
+
+def satisfied_after(observation: Observation, outcomes: Sequence[Outcome], now: datetime) -> Satisfied:
+    """Return what the database is known to contain, with the runs whose end has just been found out."""
+    migration = observation.migration
+    record = read_satisfied(
+        observation.status, database=migration.database.fingerprint, created=migration.created, now=now
+    )
+    wanted = [pod.want for pod in observation.app_pods if not pod.gone]
+    for outcome in outcomes:
+        if outcome.outcome == "Succeeded" and outcome.database == record.database:
+            report = outcome.report
+            revisions = () if report is None else (*report.reached, *report.revisions)
+            record = record.extended(outcome.image, summary(report.reached) if report else "", revisions, wanted)
+    return record
+
+
+def build_status(
+    observation: Observation, outcomes: Sequence[Outcome], satisfied: Satisfied, decision: Decision, now: datetime
+) -> dict[str, Any]:
+    """Return the status to publish."""
+    migration, before = observation.migration, observation.status
+    status = {
+        "observedGeneration": migration.generation,
+        "phase": decision.phase,
+        "conditions": merge(
+            before.get("conditions") or (), _conditions(decision), generation=migration.generation, now=now
+        ),
+        "revision": _revision(observation, outcomes, decision),
+        "satisfied": satisfied.for_status(),
+        "gate": _gate(observation, satisfied),
+        "history": _history(observation, outcomes),
+    }
+    job = observation.job
+    if job is not None and job.owned and job.active:
+        status["run"] = run_status(observation, job)
+    elif older := next((job for job in observation.jobs if job.owned and job.active), None):
+        status["run"] = run_status(observation, older)
+    return status
+
+
+def differs_only_in_progress(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Say whether the difference may wait a moment: same phase, same reason, only the figures moved."""
+
+    def lasting(status: Mapping[str, Any]) -> tuple[Any, ...]:
+        conditions = [(c["type"], c["status"], c["reason"]) for c in status.get("conditions") or ()]
+        return conditions, {key: value for key, value in status.items() if key not in PROGRESS}
+
+    return lasting(before) == lasting(after)
+
+
+def _conditions(decision: Decision) -> tuple[Condition, ...]:
+    reason, message = decision.reason, decision.message
+    return (
+        Condition("Ready", status_word(decision.ready), reason, message),
+        Condition("Reconciling", status_word(decision.reconciling), reason, message if decision.reconciling else ""),
+        Condition("Stalled", status_word(decision.stalled), reason, message if decision.stalled else ""),
+        Condition("Migrated", status_word(decision.migrated), reason, ""),
+        Condition("Healthy", status_word(decision.healthy), reason, message if decision.healthy is False else ""),
+    )
+
+
+def _revision(observation: Observation, outcomes: Sequence[Outcome], decision: Decision) -> dict[str, Any]:
+    """Say where the database is and where it should be: from the run at work, a run that ended, or as published."""
+    same_database = (observation.status.get("satisfied") or {}).get("database") in (
+        None,
+        observation.migration.database.fingerprint,
+    )
+    known = dict(observation.status.get("revision") or {}) if same_database else {}
+    if not decision.ready and (observation.last_recorded.get("id") != observation.migration.run_id):
+        known = {key: known[key] for key in ("current", "summary") if key in known}
+    for outcome in outcomes:
+        report = outcome.report
+        if report is not None and outcome.database == observation.migration.database.fingerprint:
+            known |= _figures(report.reached, report.target, report.pending)
+    if observation.job is not None and observation.job.active:
+        pod = leading_pod(observation, observation.job)
+        progress = observation.progress.get(pod.name) if pod else None
+        if progress is not None and (progress.target or progress.current):
+            known |= _figures(progress.current, progress.target, progress.pending)
+    return known
+
+
+def _figures(current: Sequence[str], target: Sequence[str], pending: int | None) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "current": list(current[:50]),
+        "target": list(target[:50]),
+        "summary": summary(current),
+        "targetSummary": summary(target),
+    }
+    return figures if pending is None else figures | {"pending": pending}
+
+
+def _gate(observation: Observation, satisfied: Satisfied) -> dict[str, int]:
+    counts = count(observation.app_pods, satisfied)
+    return {
+        "held": counts.held,
+        "opened": counts.opened,
+        "bypassed": counts.bypassed,
+        "unguarded": counts.unguarded,
+    }
+
+
+def _history(observation: Observation, outcomes: Sequence[Outcome]) -> list[Mapping[str, Any]]:
+    new = [outcome.for_status() for outcome in reversed(outcomes)]
+    return [*new, *(observation.status.get("history") or ())][: observation.migration.history_limit]

@@ -1,0 +1,44 @@
+"""Texts for status and events: one line, of bounded length, stable between passes, never a traceback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["meaningful", "one_line", "plural", "summary"]
+
+MESSAGE_LIMIT = 1000
+"""Characters. Long enough for a statement and advice, short enough for ``kubectl describe``."""
+
+HARMLESS = ("ImportError", "ModuleNotFoundError", "SyntaxError")
+"""Exceptions whose text names modules and nothing else. Any other may quote what it was given: a URL, a row."""
+
+
+def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """Return the text with all white space as single spaces, cut at ``limit`` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
+
+
+def meaningful(text: str) -> str:
+    """Return the line of a container's last words that may go into a status, or nothing.
+
+    ``FallbackToLogsOnError`` makes the end of the log the termination message of a container that wrote no report. That
+    may be anything the application printed, so only import errors are taken from it.
+    """
+    for line in reversed(text.splitlines()):
+        name = re.match(r"[\w.]+", line)
+        if name and name[0].rpartition(".")[2] in HARMLESS and line[name.end() :].startswith(":"):
+            return one_line(line, 300)
+    return ""
+
+
+def summary(revisions: Sequence[str]) -> str:
+    """Return some revisions as a printer column shows them: at most two, shortened."""
+    shown = ",".join(revision[:12] for revision in revisions[:2])
+    return f"{shown}+{len(revisions) - 2}" if len(revisions) > 2 else shown
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 revision``, ``2 revisions``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
