@@ -1,4 +1,4 @@
-"""One real PostgreSQL for a test or bench run, from Debian's server binaries. Loaded by tests/database and bench/run.py."""
+"""One real PostgreSQL for a test or bench run. Loaded by tests/database and bench/run.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 HOW_TO_GET = "PostgreSQL's server binaries are missing: apt-get install postgresql"
 
-PASSWORD = "s3cret-Pa%ss"  # noqa: S105  # of a throw-away server; a percent sign, as real ones have them
+PASSWORD = "s3cret-Pa%ss"  # of a throw-away server; a percent sign, as real ones have them
 
 
 class ServerBinariesMissing(Exception):
@@ -66,7 +66,7 @@ def unprivileged() -> dict[str, object]:
 
 @contextlib.contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """Start a server on a free loopback port with its data in a temporary folder; stop it by pid and remove the folder."""
+    """Start a server on a free loopback port, its data in a temporary folder; stop it by pid, remove the folder."""
     binaries, owner = server_binaries(), unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="lockgate-postgres-"))
     try:
@@ -94,8 +94,10 @@ def _initialise(binaries: Path, folder: Path, owner: dict[str, object]) -> None:
     password.write_text(PASSWORD + "\n")
     password.chmod(0o644)
     subprocess.run(
-        [binaries / "initdb", "-D", folder / "data", "-U", "lockgate", "-E", "UTF8", "--no-locale"]
-        + ["--auth=scram-sha-256", f"--pwfile={password}", "--no-sync"],
+        [
+            *(binaries / "initdb", "-D", folder / "data", "-U", "lockgate", "-E", "UTF8", "--no-locale"),
+            *("--auth=scram-sha-256", f"--pwfile={password}", "--no-sync"),
+        ],
         check=True,
         capture_output=True,
         cwd=folder,

@@ -1,7 +1,7 @@
 """The moment when env.py hands its connection to Alembic: facts about it, the settings, the fence.
 
 No statement of Lockgate's may stay in an open transaction here: Alembic would take it for one of env.py's and commit
-nothing. So a connection that arrives outside a transaction leaves outside one, and one that arrives inside stays inside.
+nothing. So a connection that arrives outside a transaction leaves outside one; one that arrives inside stays inside.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def cancel_sessions(database: Database | None, pids: Iterable[int], *, end: bool
         connection = database.connect("cancel")
         try:
             connection.rows(
-                f"SELECT {function}(pid) FROM pg_catalog.pg_stat_activity"  # noqa: S608  # numbers only
+                f"SELECT {function}(pid) FROM pg_catalog.pg_stat_activity"
                 f" WHERE pid IN ({numbers}) AND application_name LIKE 'lockgate%'"
             )
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import sys
@@ -85,10 +86,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """
     code = execute(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             stream.flush()
-        except (OSError, ValueError):
-            continue
     left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
     if left:
         # The application started threads when it was imported. They would keep a finished pod running for ever.
@@ -111,7 +110,8 @@ def execute(argv: Sequence[str]) -> int:
         # Imported only now: they import Alembic, and a missing Alembic has to become a report.
         from lockgate.runner import commands  # noqa: PLC0415
 
-        return getattr(commands, command)(configuration, narrator, publish)
+        work = commands.wait if command == "wait" else commands.migrate
+        return work(configuration, narrator, publish)
     except LockgateError as error:
         return publish(plain_report(error))
 

@@ -8,6 +8,7 @@ thread belongs to env.py, which may run a loop itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import threading
 from collections.abc import Callable
@@ -31,7 +32,7 @@ _here = threading.local()
 
 
 def is_own_thread() -> bool:
-    """True while this thread opens or uses one of Lockgate's own connections: those are none of env.py's."""
+    """Return True while this thread opens or uses one of Lockgate's own connections: those are none of env.py's."""
     return getattr(_here, "own", False)
 
 
@@ -103,7 +104,7 @@ class OwnConnection:
 def reported_pid(connection: Connection) -> int | None:
     """Return the backend process id that the driver was told when it connected, or None where it does not say."""
     adapted: Any = connection.connection
-    raw = getattr(adapted, "driver_connection", None) or getattr(adapted, "dbapi_connection", None)
+    raw: Any = getattr(adapted, "driver_connection", None) or getattr(adapted, "dbapi_connection", None)
     if hasattr(raw, "get_server_pid"):
         return int(raw.get_server_pid())  # asyncpg
     info = getattr(raw, "info", None)
@@ -180,7 +181,5 @@ def _connect_arguments(url: URL) -> dict[str, Any]:
 
 def _quietly(close: Callable[[], object]) -> None:
     """Close what may be broken already; its end is all that is wanted."""
-    try:
+    with contextlib.suppress(Exception):
         close()
-    except Exception:  # noqa: S110  # there is nobody left to tell, and nothing left to do
-        pass

@@ -1,7 +1,7 @@
 """One entry into env.py, which is never edited: what happens when it calls ``context.configure()``, and each revision.
 
-``configure`` is replaced on the EnvironmentContext *instance*, which is what the functions of the module alembic.context
-end in. There the connection arrives that env.py migrates over: it gets the fence and the settings, and Alembic gets one
+``configure`` is replaced on the EnvironmentContext *instance*, where the functions of the module alembic.context
+end. There the connection arrives that env.py migrates over: it gets the fence and the settings, and Alembic gets one
 transaction per revision and a last look before each commit. Alembic calls `EnvironmentEntry.steps` for the work.
 """
 
@@ -56,6 +56,7 @@ class EnvironmentEntry:
 
     def __init__(
         self,
+        *,
         project: Project,
         configuration: Configuration,
         sessions: EnvironmentSessions,
@@ -82,7 +83,7 @@ class EnvironmentEntry:
 
     @property
     def graph(self) -> dict[str, tuple[str, ...]]:
-        """The image's revisions and their parents; read inside env.py, because revision files may need what it sets up."""
+        """The image's revisions and their parents; read inside env.py: revision files may need what it sets up."""
         if self._graph is None:
             self._graph = plan.graph(self._project.script)
         return self._graph

@@ -25,7 +25,7 @@ _INVALID = (
 
 
 def invalid_indexes(connection: OwnConnection) -> frozenset[str]:
-    """Return the indexes that are invalid and not being built right now. (A partitioned index has parts to come.)"""
+    """Return the invalid indexes that nobody builds right now; one of a partitioned table has parts to come."""
     return frozenset(str(row[0]) for row in connection.rows(_INVALID))
 
 

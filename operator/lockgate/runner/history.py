@@ -1,9 +1,9 @@
 """The ``lockgate`` schema in the target database: what was applied, by whom, and what was satisfied last.
 
-``lockgate.history`` gets a row in each revision's own transaction, so it never tells of what was rolled back. It holds the
-parents, which give the lineage of revisions that an older image does not know, and the source, so that a revision can be taken
-back without the image that brought it. ``lockgate.satisfied`` is the fast path: a digest of everything that decides what a
-run would do, with the rows that it left behind.
+``lockgate.history`` gets a row in each revision's own transaction, so it never tells of what was rolled back. It holds
+the parents, which give the lineage of revisions that an older image does not know, and the source, so that a revision
+can be taken back without the image that brought it. ``lockgate.satisfied`` is the fast path: a digest of everything
+that decides what a run would do, with the rows that it left behind.
 
 A role that may not create the schema gets a warning in its reports, and does without.
 """
@@ -66,11 +66,9 @@ INSERT = (
     " :source_sha256, :resource, :image, :run, :pod, :seconds)"
 )
 
-KEEP_SATISFIED = 50
-
 NO_SCHEMA = (
-    "No right to create the schema lockgate in this database: no history, no fast path, and a database that is ahead of an"
-    " older image is not recognised. Grant CREATE on the database, or create the schema for this role once."
+    "No right to create the schema lockgate in this database: no history, no fast path, and a database that is ahead"
+    " of an older image is not recognised. Grant CREATE on the database, or create the schema for this role once."
 )
 
 
@@ -109,7 +107,7 @@ def rows_of(connection: OwnConnection, schema: str, table: str) -> tuple[str, ..
     name = f"{quoted(schema)}.{quoted(table)}"
     if connection.value("SELECT to_regclass(CAST(:name AS text)) IS NULL", name=name):
         return ()
-    return tuple(sorted(str(row[0]) for row in connection.rows(f"SELECT version_num FROM {_plain(name)}")))  # noqa: S608  # quoted above
+    return tuple(sorted(str(row[0]) for row in connection.rows(f"SELECT version_num FROM {_plain(name)}")))
 
 
 def _plain(name: str) -> str:
@@ -150,7 +148,7 @@ def remember(connection: OwnConnection, digest: str, satisfied: Satisfied) -> No
     )
     connection.rows(
         "DELETE FROM lockgate.satisfied WHERE digest IN (SELECT digest FROM lockgate.satisfied"
-        f" ORDER BY recorded_at DESC OFFSET {KEEP_SATISFIED})"  # a number of ours
+        " ORDER BY recorded_at DESC OFFSET 50)"  # a number of ours
     )
 
 

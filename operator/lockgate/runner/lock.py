@@ -15,8 +15,8 @@ is made from the table that the configuration names (``version_table``, ``versio
 all pods of one project agree on that. Projects that share a database and do not configure it there wait for each other
 for the length of a migration, which is a delay and not a danger.
 
-*Fence*: on the very connection that env.py hands to ``context.configure()``, with a key made from the version table really
-configured. Lock and work end together with the session: only this gives mutual exclusion.
+*Fence*: on the very connection that env.py hands to ``context.configure()``, with a key made from the version table
+really configured. Lock and work end together with the session: only this gives mutual exclusion.
 
 Both are tried and polled, never awaited: a session that blocks in ``pg_advisory_lock()``, or polls inside a
 transaction, stops CREATE INDEX CONCURRENTLY of the one who works. Advisory locks are per database; other tools' keys
@@ -85,7 +85,7 @@ def _key(*parts: str) -> int:
 
 
 def _of_key(key: int) -> str:
-    """SQL: the pg_locks rows of this key. A bigint key is shown as its two halves, with objsubid 1."""
+    """Return SQL for the pg_locks rows of this key. A bigint key is shown as its two halves, with objsubid 1."""
     unsigned = key & (2**64 - 1)
     return (
         "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
@@ -95,7 +95,7 @@ def _of_key(key: int) -> str:
 
 
 def holds(key: int) -> str:
-    """SQL: whether the session that asks holds this key."""
+    """Return SQL that says whether the session that asks holds this key."""
     return f"SELECT count(*) > 0 FROM pg_catalog.pg_locks l WHERE l.pid = pg_backend_pid() AND {_of_key(key)}"
 
 

@@ -1,7 +1,7 @@
 """The attempts of one run: enter env.py, look at what it did over another connection, decide, perhaps enter again.
 
-Committed revisions stay: every attempt continues behind the last of them. What is retried is the whole revision, because
-a retry of one statement inside its transaction would keep the locks of all statements before it for the whole time.
+Committed revisions stay: every attempt continues behind the last of them. What is retried is the whole revision: a
+retry of one statement inside its transaction would keep the locks of all statements before it for the whole time.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def migrate(
         time.sleep(pause)
 
 
-_ADVICE = "See which sessions hold locks on these tables for long (pg_stat_activity, xact_start), or raise retry.ddlLockAttempts."
+_ADVICE = "See which sessions hold locks for long (pg_stat_activity, xact_start), or raise retry.ddlLockAttempts."
 
 
 def _attempt(

@@ -66,8 +66,9 @@ class Monitor:
                 connection = connection or self._connect("monitor")
                 self._look(connection, statement)
             except Exception:  # nothing depends on this; the next look tries again
-                connection = _closed(connection)
-        _closed(connection)
+                _close(connection)
+                connection = None
+        _close(connection)
 
     def _look(self, connection: OwnConnection, statement: Statement) -> None:
         blockers = connection.rows(_BLOCKERS.format(pid=int(statement.pid)))
@@ -88,6 +89,6 @@ def _blocker(pid: int, name: str, since: str | None, relation: str | None) -> st
     return f"lock{f' on {relation}' if relation else ''} held by pid {pid}" + (f" ({details})" if details else "")
 
 
-def _closed(connection: OwnConnection | None) -> None:
+def _close(connection: OwnConnection | None) -> None:
     if connection is not None:
         connection.close()

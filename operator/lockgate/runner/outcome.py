@@ -109,7 +109,7 @@ def where(error: BaseException, folder: str) -> str:
     return found
 
 
-def classify(error: BaseException, *, connecting: bool = False) -> LockgateError:
+def classify(error: BaseException, *, connecting: bool = False) -> LockgateError:  # noqa: PLR0911  # one line a case
     """Return the error of our tree that ``error`` amounts to; ``connecting``: it came from opening a connection."""
     for item in chain(error):
         if isinstance(item, LockgateError):

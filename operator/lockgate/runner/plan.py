@@ -40,7 +40,7 @@ def pending(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[R
     try:
         # Alembic's annotation says one revision; its own run_migrations() passes the tuple of all rows.
         current: Any = tuple(rows)
-        return list(script._upgrade_revs(target, current))  # type: ignore[arg-type]
+        return list(script._upgrade_revs(target, current))
     except CommandError as error:
         raise _no_plan(script, target, str(error)) from error
 
@@ -99,7 +99,7 @@ def ahead(
     missing = sorted(set(heads) - contained)
     if missing:
         return InvalidRevisions(
-            f"The database is at {names} of another branch: it lacks {', '.join(missing)}, and this image lacks {names}.",
+            f"The database is at {names} of another branch: it lacks {', '.join(missing)}.",
             advice="Deploy an image that contains both, with a merge revision.",
         )
     if not accept:

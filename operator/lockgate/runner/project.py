@@ -17,6 +17,7 @@ from alembic.util import CommandError
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.database_url import PLACEHOLDERS
+from lockgate.runner.outcome import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ class Project:
 
 
 def load_project(configuration: Configuration, folder: Path) -> Project:
-    """Read the configuration as the `alembic` command would, from ``folder``; nothing of the application is imported."""
+    """Read the configuration as the `alembic` command would, from ``folder``; nothing of the application is run."""
     ini, toml = _files(configuration.config, folder)
     if toml and "toml_file" not in Config.__init__.__code__.co_varnames:
         raise InvalidConfiguration(
@@ -57,7 +58,7 @@ def load_project(configuration: Configuration, folder: Path) -> Project:
         schema = config.get_main_option("version_table_schema") or ""
     except (CommandError, ImportError, ValueError, KeyError) as error:
         raise InvalidConfiguration(
-            f"Alembic's configuration in {ini or toml} cannot be used: {str(error).splitlines()[0] if str(error) else error!r}",
+            f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}.",
             advice="Set alembic.config to the file, as seen from the image's working directory.",
         ) from error
     digest = _digest([file for file in (ini, toml) if file], script, configuration)

@@ -102,7 +102,7 @@ class Run:
         return connect_patiently(lambda: database.connect(role), patience=CONNECT_PATIENCE, narrator=self.narrator)
 
     def _is_satisfied(self, connection: OwnConnection, project: Project) -> bool:
-        """The fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
+        """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
         satisfied = history.recall(connection, project.digest)
         if satisfied is None:
             return False
@@ -151,12 +151,12 @@ class Run:
 
         def enter() -> EnvironmentEntry:
             return EnvironmentEntry(
-                project,
-                self.configuration,
-                self.sessions,
-                self.narrator,
-                self.interruption,
-                lambda: deadline - time.monotonic(),
+                project=project,
+                configuration=self.configuration,
+                sessions=self.sessions,
+                narrator=self.narrator,
+                interruption=self.interruption,
+                fence_wait=lambda: deadline - time.monotonic(),
             )
 
         tables = VersionTables(connection, fingerprint, self.settings)

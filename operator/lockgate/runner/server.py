@@ -49,7 +49,7 @@ def examine(connection: OwnConnection, connect: Callable[[str], OwnConnection]) 
 
 
 def _is_shared(connection: OwnConnection, connect: Callable[[str], OwnConnection]) -> bool:
-    """True where another client meets our server connection, or we do not meet it again: then it is not ours."""
+    """Return whether another client meets our server connection, or we do not meet it again: then it is not ours."""
     mine = connection.value("SELECT pg_backend_pid()")
     others = []
     try:

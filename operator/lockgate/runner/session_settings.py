@@ -1,8 +1,8 @@
 """What every session that touches the database is set to, as one statement. Pure.
 
 All of these can be set by any role, per session. ``client_connection_check_interval`` (PostgreSQL 14) ends the
-statement of a killed pod within seconds and so frees its locks; without it the server notices only when it next talks to
-the client. Keepalives do the same for a node that vanished. Settings that the server does not know are left out.
+statement of a killed pod within seconds and so frees its locks; without it the server notices only when it next talks
+to the client. Keepalives do the same for a node that vanished. Settings that the server does not know are left out.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def settings_statement(settings: Settings) -> str:
         " WHERE CASE WHEN wanted.stricter"
         " THEN CAST(known.setting AS bigint) = 0 OR CAST(known.setting AS bigint) > CAST(wanted.value AS bigint)"
         " ELSE true END"
-    )  # all values are Lockgate's own, and quoted
+    )
 
 
 def _quoted(text: str) -> str:
-    """Quote a literal. A colon or a percent sign would mean something to SQLAlchemy or to a driver: none is let through."""
+    """Quote a literal, without what would mean something to SQLAlchemy or to a driver: colons and percent signs."""
     safe = text.replace("'", "''").replace("\\", "/").replace(":", ";").replace("%", "_")
     return f"'{safe}'"

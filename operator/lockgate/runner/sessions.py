@@ -1,13 +1,14 @@
-"""What Lockgate does to every connection that env.py opens, without touching env.py: events of SQLAlchemy's Engine class.
+"""What Lockgate does to every connection that env.py opens, without touching env.py: events of SQLAlchemy's Engine.
 
-They work for synchronous and asynchronous engines alike, because an asynchronous engine has a synchronous one inside. Each
-new connection gets the session settings; each statement is seen before it runs, which is where a run that has to end
-is stopped, and where the lock time-out is lifted for CREATE INDEX CONCURRENTLY and its kin: those wait for old transactions
-without anybody waiting behind them, and a time-out would leave an invalid index.
+They work for synchronous and asynchronous engines alike, because an asynchronous engine has a synchronous one inside.
+Each new connection gets the session settings. Each statement is seen before it runs, which is where a run that has to
+end is stopped, and where the lock time-out is lifted for CREATE INDEX CONCURRENTLY and its kin: those wait for old
+transactions without anybody waiting behind them, and a time-out would leave an invalid index.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 
 def is_patient(statement: str) -> bool:
-    """True for statements that may wait for old transactions without anybody having to wait behind them."""
+    """Return whether this is a statement that may wait for old transactions: nobody has to wait behind it."""
     return bool(_PATIENT.match(_COMMENT.sub(" ", statement)))
 
 
@@ -149,10 +150,8 @@ def _restore(connection: Any) -> None:
         return
     before = connection.info.pop("lockgate_lock_timeout", None)
     if before is not None:
-        try:
+        with contextlib.suppress(Exception):  # in a failed transaction its rollback puts the setting back
             raw(dbapi_of(connection), f"SET lock_timeout = '{before}'")
-        except Exception:  # noqa: S110  # in a failed transaction: its rollback puts the setting back
-            pass
 
 
 def dbapi_of(connection: Any) -> Any:
@@ -162,7 +161,7 @@ def dbapi_of(connection: Any) -> Any:
 
 
 def is_postgresql(connection: Any) -> bool:
-    """True for a DBAPI connection (or SQLAlchemy's adapter of one) to PostgreSQL."""
+    """Return whether this is a DBAPI connection (or SQLAlchemy's adapter of one) to PostgreSQL."""
     module = type(connection).__module__
     return module.split(".")[0] in ("psycopg", "psycopg2", "pg8000") or "dialects.postgresql" in module
 

@@ -1,7 +1,7 @@
 """``lockgate wait``: polls until the database has what this image needs. No lock, no env.py, no API access.
 
 Satisfied when the upgrade plan from the rows of the version table is empty, or when the rows are ahead of this image
-by a lineage that lockgate.history knows. A revision that is named (``--revision``) is looked up without the image's files.
+by a lineage that lockgate.history knows. A revision that is named (``--revision``) is looked up without reading files.
 """
 
 from __future__ import annotations
