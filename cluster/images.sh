@@ -45,7 +45,8 @@ prepare_buildah() {
 # Packages come through whatever way this machine is set up for. Mounted, so that nothing of it ends up in an image.
 machine_mounts() {
   local path
-  for path in /etc/ssl/certs /etc/resolv.conf; do
+  # The bundle and not its folder: Debian packages write certificates of their own next to it.
+  for path in /etc/ssl/certs/ca-certificates.crt /etc/resolv.conf; do
     [[ ! -e $path ]] || printf '%s\n' --volume "$path:$path:ro"
   done
   pip_settings >"$SCRATCH/pip.conf"
