@@ -122,7 +122,8 @@ class LeaderElection:
                 await self._cluster.replace(LEASE, self._namespace, self._name, lease)
                 log.info("Lease %s/%s released", self._namespace, self._name)
         except (ClusterError, TimeoutError) as error:
-            log.warning("Cannot release the Lease, it expires in %g s. %s", self._times.duration, error)
+            why = str(error) or "No answer from the API server."
+            log.warning("Cannot release the Lease, it expires in %g s. %s", self._times.duration, why)
 
     async def _try(self) -> bool:
         """Read the Lease and, if it may be ours, write it. Return whether it is ours."""

@@ -16,7 +16,6 @@ from lockgate import __version__
 from lockgate.access import Access
 from lockgate.api_server import ApiServer
 from lockgate.cluster import DATABASE_MIGRATION, Cluster
-from lockgate.errors import LockgateError
 from lockgate.events import Events
 from lockgate.health import HealthServer
 from lockgate.leader_election import LeaderElection
@@ -97,10 +96,14 @@ class Operator:
             identity=f"{self._settings.pod_name}_{uuid.uuid4().hex[:8]}",
         )
         await election.acquire()
+        lost = False
         try:
-            return await self._lead(election)
+            code = await self._lead(election)
+            lost = code == LOST_THE_LEASE
+            return code
         finally:
-            await election.release()
+            if not lost:
+                await election.release()
 
     async def _lead(self, election: LeaderElection | None) -> int:
         """Do the work until cancelled, or until the Lease is lost."""
