@@ -120,6 +120,8 @@ class Watch:
 
     async def _operator(self, streams: Collection[Stream]) -> None:
         where: dict[str, Any] = {"namespaces": self._namespaces} if self._namespaces else {"clusterwide": True}
+        # kopf's own identity contains the user's name, and the user of a container has none: it would not start.
+        where["identity"] = "lockgate"
         await kopf.operator(
             registry=self._registry(streams),
             settings=_settings(streams),
