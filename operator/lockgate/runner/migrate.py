@@ -199,7 +199,7 @@ def _error(entry: EnvironmentEntry, raised: BaseException | None, project: Proje
 
 
 def _headline(entry: EnvironmentEntry, cause: BaseException, project: Project) -> str:
-    place = outcome.where(cause, str(project.script.dir))
+    place = outcome.where(cause, project.folders)
     at = f" at {place}" if place else ""
     if entry.failed_revision:
         return f"Revision {entry.failed_revision} failed{at} and was rolled back"
@@ -217,6 +217,6 @@ def _failure(entry: EnvironmentEntry, raised: BaseException | None, project: Pro
     if cause is None:
         return None
     state = outcome.sqlstate_of(cause)
-    place = outcome.where(cause, str(project.script.dir))
+    place = outcome.where(cause, project.folders)
     error = outcome.brief(cause) + (f" ({place})" if place else "")
     return Failure(entry.failed_revision, entry.failed_statement if state else "", state, error)

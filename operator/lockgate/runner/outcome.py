@@ -6,6 +6,7 @@ rows. Neither is private to the migration, so neither is repeated: only the prim
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterator
 
@@ -97,13 +98,13 @@ def _first_line(error: BaseException) -> str:
     return f"{name}: {text}"[:LIMIT] if text else name
 
 
-def where(error: BaseException, folder: str) -> str:
-    """Return ``file.py:line`` of the innermost frame below ``folder``, or nothing."""
+def where(error: BaseException, folders: tuple[str, ...]) -> str:
+    """Return ``file.py:line`` of the innermost frame in a file below one of ``folders``, or nothing."""
     found = ""
     for item in chain(error):
         for frame in traceback.extract_tb(item.__traceback__):
-            if frame.filename.startswith(folder):
-                found = f"{frame.filename[len(folder) :].lstrip('/')}:{frame.lineno}"
+            if os.path.realpath(frame.filename).startswith(folders):
+                found = f"{os.path.basename(frame.filename)}:{frame.lineno}"
         if found:
             break
     return found

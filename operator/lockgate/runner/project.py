@@ -33,6 +33,8 @@ class Project:
     script: ScriptDirectory
     digest: str
     """Changes with everything that decides what a run would do: script folder, configuration, arguments, target."""
+    folders: tuple[str, ...]
+    """Where env.py and the revision files are."""
     url: str
     """Database URL for own connections. A secret."""
     version_schema: str
@@ -61,8 +63,10 @@ def load_project(configuration: Configuration, folder: Path) -> Project:
             f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}.",
             advice="Set alembic.config to the file, as seen from the image's working directory.",
         ) from error
-    digest = _digest([file for file in (ini, toml) if file], script, configuration)
-    return Project(config, script, digest, url, schema, table)
+    # Alembic has no public name for the folders of the revision files.
+    folders = tuple(sorted({os.path.realpath(path) for path in (script.dir, *script._version_locations)}))
+    digest = _digest([file for file in (ini, toml) if file], folders, configuration)
+    return Project(config, script, digest, folders, url, schema, table)
 
 
 def _files(named: str, folder: Path) -> tuple[Path | None, Path | None]:
@@ -120,13 +124,12 @@ def _settle_url(config: Config, configuration: Configuration) -> str:
     return configured
 
 
-def _digest(files: list[Path], script: ScriptDirectory, configuration: Configuration) -> str:
+def _digest(files: list[Path], folders: tuple[str, ...], configuration: Configuration) -> str:
     said = [configuration.section, configuration.target, sorted(configuration.args)]
     total = hashlib.sha256(json.dumps(said).encode())
     for file in files:
         total.update(hashlib.sha256(file.read_bytes()).digest())
-    folders = {str(script.dir), *map(str, script._version_locations)}  # there is no public name for it
-    for folder in sorted(folders):
+    for folder in folders:
         for path in _sources(Path(folder)):
             total.update(os.path.relpath(path, folder).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()

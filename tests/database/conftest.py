@@ -1,0 +1,247 @@
+"""A real PostgreSQL per run, a fresh database per test, and `lockgate` as a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from lockgate.report import Report, read_report
+
+TESTS = Path(__file__).parent.parent
+LOCKGATE = "from lockgate.runner.command_line import main; main()"
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, TESTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+postgres_server = _load("postgres_server")
+
+
+def missing(what: str) -> None:
+    """Skip with one line that says how to get it; on the CI machine nothing may be missing."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@dataclass
+class TestDatabase:
+    """A fresh database and somebody who may look into it."""
+
+    __test__ = False
+
+    administration: str
+    name: str
+
+    def url(self, driver: str = "psycopg") -> str:
+        parts = urlsplit(self.administration)
+        return urlunsplit(parts._replace(scheme=f"postgresql+{driver}", path=f"/{self.name}"))
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.url().replace("+psycopg", ""), **options)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.connect(autocommit=True) as connection:
+            cursor = connection.execute(query)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, query: str) -> Any:
+        return self.rows(query)[0][0]
+
+    def advisory_locks(self) -> int:
+        return int(
+            self.value(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        )
+
+
+@dataclass
+class Result:
+    """How a process of `lockgate` ended, and all that it said."""
+
+    code: int
+    output: str
+    seconds: float
+    progress: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def report(self) -> Report:
+        found = read_report(self.output)
+        assert found is not None, self.output
+        return found
+
+    @property
+    def reason(self) -> str:
+        return self.report.reason
+
+
+class Process:
+    """A running `lockgate`."""
+
+    def __init__(self, popen: subprocess.Popen[str]) -> None:
+        self.popen = popen
+        self.started = time.monotonic()
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stdout is not None
+        self.lines.extend(iter(self.popen.stdout.readline, ""))
+
+    def send(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def end(self, timeout: float = 90) -> Result:
+        code = self.popen.wait(timeout=timeout)
+        seconds = time.monotonic() - self.started
+        self._reader.join(timeout=10)
+        records = [json.loads(line) for line in self.lines if line.startswith('{"lockgate":"progress"')]
+        return Result(code, "".join(self.lines), seconds, records)
+
+
+Starter = Callable[..., Process]
+Runner = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def administration() -> Iterator[str]:
+    """The URL of a server where tests may create databases."""
+    given = os.environ.get("LOCKGATE_TEST_POSTGRES_URL")
+    if given:
+        yield given
+        return
+    try:
+        running = postgres_server.postgres_server()
+        with running as server:
+            yield server.url("postgres", "psycopg").replace("+psycopg", "")
+    except postgres_server.ServerBinariesMissing as error:
+        missing(str(error))
+
+
+_count = iter(range(10**6))
+
+
+@pytest.fixture
+def make_database(administration: str) -> Iterator[Callable[[], TestDatabase]]:
+    """Create fresh databases, dropped afterwards."""
+    made: list[str] = []
+
+    def make() -> TestDatabase:
+        name = f"lockgate_test_{os.getpid()}_{next(_count)}"
+        with psycopg.connect(administration, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        made.append(name)
+        return TestDatabase(administration, name)
+
+    yield make
+    with psycopg.connect(administration, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(make_database: Callable[[], TestDatabase]) -> TestDatabase:
+    """A fresh database."""
+    return make_database()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a miniature project in tests/projects, to run in."""
+
+    def copy(style: str) -> Path:
+        target = tmp_path / "projects"
+        if not target.exists():
+            shutil.copytree(TESTS / "projects", target, ignore=shutil.ignore_patterns("__pycache__"))
+        return target / style
+
+    return copy
+
+
+@pytest.fixture
+def start(database: TestDatabase) -> Iterator[Starter]:
+    """Start `lockgate` in a project; whatever still runs at the end of the test is killed."""
+    started: list[Process] = []
+
+    def start_one(
+        folder: Path, *arguments: str, url: str | None = None, driver: str = "psycopg", python: str = "", **more: str
+    ) -> Process:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LOCKGATE_", "DATABASE_URL", "PYTHON"))}
+        environ = {
+            **inherited,
+            "DATABASE_URL": url or database.url(driver),
+            "LOCKGATE_OUTPUT": "json",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **more,
+        }
+        if python:
+            environ["PYTHONPATH"] = str(TESTS.parent / "operator")
+        popen = subprocess.Popen(
+            [python or sys.executable, "-P" if sys.version_info >= (3, 11) else "-B", "-c", LOCKGATE]
+            + list(arguments or ("migrate",)),
+            cwd=folder,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(Process(popen))
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.popen.wait()
+
+
+@pytest.fixture
+def run(start: Starter) -> Runner:
+    """Run `lockgate` in a project until it ends."""
+
+    def run_one(folder: Path, *arguments: str, **more: Any) -> Result:
+        return start(folder, *arguments, **more).end()
+
+    return run_one
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Any]], Any]:
+    """Repeat until the function returns something true; its last value is in the failure."""
+
+    def wait(function: Callable[[], Any], timeout: float = 20) -> Any:
+        deadline = time.monotonic() + timeout
+        while True:
+            value = function()
+            if value:
+                return value
+            assert time.monotonic() < deadline, f"never true: {value!r}"
+            time.sleep(0.05)
+
+    return wait

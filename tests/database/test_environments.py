@@ -1,0 +1,163 @@
+"""Every style of env.py that Alembic's users have, as it is: nothing in it knows of Lockgate."""
+
+from __future__ import annotations
+
+import pytest
+
+SEQUENCES = {"revisions": ["r1", "r2", "r3", "r4"], "transactional": ["t1", "t2", "t3"]}
+
+
+@pytest.mark.parametrize(
+    ("style", "driver", "history"),
+    [
+        ("sync", "psycopg", "revisions"),
+        ("sync", "psycopg2", "revisions"),
+        ("configured", "psycopg", "revisions"),
+        ("async", "asyncpg", "revisions"),
+        ("async", "psycopg", "revisions"),
+        ("pooled_async", "asyncpg", "revisions"),
+        ("pooled_async", "psycopg", "revisions"),
+        ("injected", "psycopg", "revisions"),
+        ("own_timeouts", "psycopg2", "revisions"),
+        ("engine_begin", "psycopg", "transactional"),
+        ("engine_begin", "psycopg2", "transactional"),
+        ("search_path", "psycopg", "transactional"),
+    ],
+)
+def test_an_env_file_is_migrated_as_it_is(style, driver, history, project, run, database):
+    result = run(project(style), driver=driver)
+
+    expected = SEQUENCES[history]
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    assert [step.revision for step in result.report.applied] == expected
+    assert result.report.reached == (expected[-1],)
+    assert result.report.revisions == tuple(expected)
+    assert [row[0] for row in database.rows("SELECT revision FROM lockgate.history ORDER BY id")] == expected
+    assert database.advisory_locks() == 0
+
+
+@pytest.mark.parametrize(("style", "driver"), [("pooled_async", "asyncpg"), ("engine_begin", "psycopg")])
+def test_each_revision_is_committed_by_itself(style, driver, project, run, database):
+    run(project(style), driver=driver)
+
+    transactions = database.value("SELECT count(DISTINCT xmin::text) FROM lockgate.history")
+    assert transactions == database.value("SELECT count(*) FROM lockgate.history")
+
+
+def test_several_tenants_in_one_run_are_all_migrated_and_verified(project, run, database):
+    result = run(project("tenants"))
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    assert [step.revision for step in result.report.applied] == ["t1", "t2", "t3"] * 2
+    for tenant in ("ann", "bob"):
+        assert database.rows(f"SELECT version_num FROM {tenant}.alembic_version") == [("t3",)]
+
+
+def test_two_databases_in_one_run_are_both_migrated_and_verified(project, run, database, make_database):
+    second = make_database()
+
+    result = run(project("multidb"), SECOND_DATABASE_URL=second.url())
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    for each in (database, second):
+        assert each.rows("SELECT version_num FROM alembic_version") == [("t3",)]
+
+
+def test_the_fast_path_is_not_taken_where_several_version_tables_are_involved(project, run):
+    run(project("tenants"))
+
+    result = run(project("tenants"))
+
+    assert (result.code, result.reason) == (0, "NothingToDo"), result.output
+    assert any(event["event"] == "verifying" for event in result.progress)
+
+
+def test_an_env_file_that_never_commits_is_an_error_and_not_an_endless_loop(project, run, database):
+    result = run(project("never_commits"))
+
+    assert (result.code, result.reason) == (20, "NoProgress"), result.output
+    assert "3 revision(s) are still pending" in result.report.message
+    assert database.value("SELECT to_regclass('items')") is None
+
+
+def test_an_env_file_that_runs_nothing_is_an_error(project, run):
+    result = run(project("never_migrates"))
+
+    assert (result.code, result.reason) == (20, "NoProgress"), result.output
+    assert "context.run_migrations()" in result.report.message
+
+
+def test_an_autocommit_block_inside_a_transaction_of_env_py_says_what_to_change(project, run):
+    result = run(project("engine_begin_autocommit"))
+
+    assert (result.code, result.reason) == (20, "MigrationFailed"), result.output
+    assert "autocommit_block() needs env.py not to begin a transaction" in result.report.message
+    assert result.report.reached == ("r2",)
+
+
+@pytest.mark.parametrize("style", ["failing", "swallows_errors"])
+def test_a_failed_revision_is_rolled_back_and_reported_also_where_env_py_swallows_the_error(
+    style, project, run, database
+):
+    result = run(project(style))
+
+    report = result.report
+    assert (result.code, result.reason, report.retryable) == (20, "MigrationFailed", False), result.output
+    assert (report.reached, report.pending) == (("f1",), 1)
+    assert report.failure is not None
+    assert (report.failure.revision, report.failure.sqlstate) == ("f2", "23505")
+    assert report.failure.statement == "CREATE UNIQUE INDEX items_email ON items (email)"
+    assert "ann@example.com" not in result.output
+    assert "Traceback" not in report.message + report.failure.error
+    assert "half" not in {row[0] for row in database.rows(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'items'"
+    )}  # fmt: skip
+
+
+def test_an_error_in_a_revision_names_file_and_line(project, run):
+    result = run(project("broken_python"))
+
+    assert result.code == 20
+    assert "ZeroDivisionError" in result.report.failure.error
+    assert "b1.py:" in result.report.failure.error
+
+
+def test_several_heads_are_all_reached_and_head_is_refused(project, run):
+    refused = run(project("several_heads"), "migrate", "--target", "head")
+    assert (refused.code, refused.reason) == (21, "InvalidRevisions"), refused.output
+    assert "h1, h2" in refused.report.message
+    assert "`heads`" in refused.report.message
+
+    result = run(project("several_heads"))
+    assert (result.code, result.report.reached) == (0, ("h1", "h2"))
+
+
+def test_an_unknown_target_names_the_heads(project, run):
+    result = run(project("sync"), "migrate", "--target", "nowhere")
+
+    assert (result.code, result.reason) == (21, "InvalidRevisions"), result.output
+    assert "r4" in result.report.message
+
+
+def test_a_head_that_another_one_depends_on_counts_as_reached(project, run, database):
+    first = run(project("depends_on"))
+    assert (first.code, first.report.pending) == (0, 0), first.output
+
+    again = run(project("depends_on"), "migrate", "--args", '{"not": "the fast path"}')
+
+    assert database.rows("SELECT version_num FROM alembic_version") == [("d2",)]
+    assert (again.code, again.reason, again.report.revisions) == (0, "NothingToDo", ("d1", "d2")), again.output
+
+
+def test_the_stricter_lock_timeout_counts(project, run, database):
+    folder = project("own_timeouts")
+    (folder / "../revisions/r5.py").write_text(
+        "from alembic import op\nrevision = 'r5'\ndown_revision = 'r4'\n\n\ndef upgrade():\n"
+        "    op.execute(\"CREATE TABLE seen AS SELECT current_setting('lock_timeout') AS t,"
+        " current_setting('statement_timeout') AS s\")\n"
+    )
+
+    result = run(folder, ENV_LOCK_TIMEOUT="70")
+
+    assert result.code == 0, result.output
+    assert database.rows("SELECT t, s FROM seen") == [("70ms", "5s")]
