@@ -77,7 +77,7 @@ up() {
 nothing_works() {
   local docker='no docker command'
   ! command -v docker >/dev/null || docker='there is a docker command, but no engine answers'
-  die "no way to a cluster on this machine. Tried: LOCKGATE_KUBECONFIG (not set); Docker ($docker); a node of our own" \
+  lacking "no way to a cluster on this machine. Tried: LOCKGATE_KUBECONFIG (not set); Docker ($docker); a node of our own" \
     "(needs Linux as root, here: $(uname -s), user $(id -un)). Install Docker, or run as root, or set LOCKGATE_KUBECONFIG" \
     "to the kubeconfig of a cluster that you may fill with test data."
 }

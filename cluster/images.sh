@@ -10,10 +10,8 @@
 # Where the base images cannot be pulled, a Debian root made by debootstrap stands in under their names (in the storage of
 # this project only). A Dockerfile that works on both: `python3 -m venv` instead of pip into the system, apt-get update
 # before apt-get install.
-# shellcheck source=cluster/settings.sh
-source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 # shellcheck source=cluster/packages.sh
-source "$CHECKOUT/cluster/packages.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 
 IMAGE=${LOCKGATE_IMAGE:-localhost/lockgate:dev}
 DEBIAN=docker.io/library/debian:trixie-slim
@@ -26,7 +24,7 @@ engine() {
   [[ -n ${ENGINE:-} ]] || {
     if command -v docker >/dev/null && timeout 15 docker info >/dev/null 2>&1; then ENGINE=docker
     elif [[ $(uname -s) == Linux && $EUID == 0 ]]; then ENGINE=buildah
-    else die "building images needs a Docker engine, or Linux and root (then buildah is used)"; fi
+    else lacking "building images needs a Docker engine, or Linux and root (then buildah is used)"; fi
   }
 }
 

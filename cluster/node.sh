@@ -5,16 +5,15 @@
 # host. Ending its first process ends every component and every pod, and takes mounts, bridge and firewall rules along;
 # what remains to remove is the veth pair (the routes go with it) and the cgroups, which are all below one of ours.
 # Certificates and images survive `down`; etcd survives a crash or a reboot, so that `up` finds its pods again.
-# shellcheck source=cluster/settings.sh
-source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 # shellcheck source=cluster/packages.sh
-source "$CHECKOUT/cluster/packages.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 
 STATE=$CACHE/node/$NUMBER
 BIN=$TOOLS_DIR/$KUBERNETES
 NAME=lockgate-$NUMBER
 LINK=lockgate$NUMBER
-GROUP=lockgate$NUMBER
+# The cgroup of everything in this node; nobody else's node has its name, so whatever runs in it is ours to end.
+GROUP=$NAME-$(sha256sum <<<"$STATE" | cut -c1-8)
 HOST=10.245.$NUMBER.1
 NODE=10.245.$NUMBER.2
 PODS=10.244.$NUMBER.0/24
@@ -215,7 +214,10 @@ inside() {
   ip link set lo up
   sysctl -qw net.ipv4.ip_forward=1
   touch "$HERE/inside" # tells `up` that the namespaces are there
-  until ip link show eth0 >/dev/null 2>&1; do sleep 0.1; done
+  until ip link show eth0 >/dev/null 2>&1; do
+    ((SECONDS < 30)) || die "the start was interrupted: nobody connected this node"
+    sleep 0.1
+  done
   ip addr add "$NODE/30" dev eth0
   ip link set eth0 up
   ip route add default via "$HOST"
@@ -276,7 +278,7 @@ settle_earlier_node() {
 }
 
 require() {
-  [[ $(uname -s) == Linux && $EUID == 0 ]] || die "a node of our own needs Linux and root"
+  [[ $(uname -s) == Linux && $EUID == 0 ]] || lacking "a node of our own needs Linux and root"
   local place
   for place in /run /var/lib /var/log; do
     [[ $STATE/ != "$place"/* && $(readlink -f "$BIN/kubelet" 2>/dev/null)/ != "$place"/* ]] ||
@@ -329,14 +331,13 @@ start_first_process() {
     fi
     sleep 0.1
   done
-  kill "$outer" 2>/dev/null || true
   tail -n 15 "$STATE/log/node.log" >&2
   stop
   die "cannot make namespaces for the node"
 }
 
 connect() {
-  { ip link add "$LINK" type veth peer name eth0 netns "$(first_process)" &&
+  { ip link add "$LINK" type veth peer name eth0 netns "$(first_process)" && touch "$STATE/link" &&
     ip addr add "$HOST/30" dev "$LINK" && ip link set "$LINK" up &&
     ip route add "$PODS" via "$NODE" && ip route add "$SERVICES" via "$NODE"; } 2>"$STATE/log/network.log" ||
     give_up network "cannot connect it ($HOST/30, $PODS, $SERVICES): choose another LOCKGATE_NODE if these addresses are taken"
@@ -350,15 +351,28 @@ names_resolve() {
   timeout 2 bash -c "exec 3<>/dev/tcp/$NODE/8181; printf 'GET /ready HTTP/1.0\r\n\r\n' >&3; grep -q ' 200 ' <&3"
 }
 
+# Everything that runs in the node, as the host counts: also what an interrupted start left without a recorded pid.
+processes() {
+  local top
+  for top in $(hierarchies); do
+    find "$top/$GROUP" -name cgroup.procs -exec cat {} + 2>/dev/null
+  done | grep -vx 0 | sort -un
+}
+
 stop() {
-  local pid
-  if pid=$(first_process); then
-    kill -KILL "$pid"
-    for _ in $(seq 100); do [[ -d /proc/$pid ]] || break; sleep 0.05; done
-    [[ ! -d /proc/$pid ]] || die "process $pid of node $NUMBER does not end"
-    ip link del "$LINK" 2>/dev/null || true
-  fi
-  rm -f "$STATE/node.pid" "$STATE/ready"
+  local pid running
+  ! pid=$(first_process) || kill -KILL "$pid" # the kernel ends the rest of its pid namespace
+  for _ in $(seq 100); do
+    running=$(processes || true)
+    [[ -n $running ]] || break
+    # shellcheck disable=SC2086 # several pids
+    kill -KILL $running 2>/dev/null || true
+    sleep 0.05
+  done
+  [[ -z $running ]] || die "processes of node $NUMBER do not end: $running"
+  # Our link, if it is still there: its other end was in the namespace that has just ended.
+  [[ ! -f $STATE/link ]] || ip link del "$LINK" 2>/dev/null || true
+  rm -f "$STATE/node.pid" "$STATE/ready" "$STATE/link"
   remove_cgroups
 }
 

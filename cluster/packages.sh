@@ -1,5 +1,7 @@
 # shellcheck shell=bash
 # System packages: installed when root on Debian, else named with the command to install them. Sourced, never run.
+# shellcheck source=cluster/settings.sh
+source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 
 # need COMMAND:PACKAGE...: make sure that every command is there. A name with a slash is a file instead of a command.
 need() {
@@ -9,13 +11,15 @@ need() {
     if [[ $pair == /* ]]; then [[ -e ${pair%%:*} ]]; else command -v "${pair%%:*}" >/dev/null; fi ||
       missing+=("${pair##*:}")
   done
-  ((${#missing[@]})) || return 0
-  local install="apt-get install --no-install-recommends ${missing[*]}"
+  ((${#missing[@]} == 0)) || provide "${missing[@]}"
+}
+
+# provide PACKAGE...: install Debian packages, or say how.
+provide() {
   if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
-    say "missing: ${missing[*]}. Install it, on Debian with: sudo $install"
-    return 1
+    lacking "missing: $*. Install it, on Debian with: sudo apt-get install --no-install-recommends $*"
   fi
-  with_progress "installing Debian packages (${missing[*]}, about a minute)" "$CACHE/log/packages" install_debian "${missing[@]}"
+  with_progress "installing Debian packages ($*, about a minute)" "$CACHE/log/packages" install_debian "$@"
 }
 
 # Debian starts the servers it installs (etcd, containerd, PostgreSQL); this project wants their binaries only.

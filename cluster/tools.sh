@@ -28,7 +28,7 @@ need_go() {
   timeout 10 docker info >/dev/null 2>&1 && return
   local found
   found=$(go_version)
-  die "compiling the tools needs Go 1.26 (here: ${found:-none}). Newer ones build API servers that serve a malformed" \
+  lacking "compiling the tools needs Go 1.26 (here: ${found:-none}). Newer ones build API servers that serve a malformed" \
     "OpenAPI document, older ones cannot build Kubernetes $KUBERNETES. Install Go 1.26 (https://go.dev/dl) or start Docker."
 }
 
