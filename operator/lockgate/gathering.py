@@ -7,7 +7,8 @@ import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lockgate.errors import ClusterError
+from lockgate import reasons
+from lockgate.errors import ClusterError, Missing
 from lockgate.gate import MIGRATION
 from lockgate.observation import Observation, observe
 from lockgate.port import JOB, POD, ClusterPort, Object
@@ -39,6 +40,7 @@ async def gather(cluster: ClusterPort, body: Object) -> Observation:
         cluster.list(POD, namespace, label_selector=runs),
         cluster.list(POD, namespace, label_selector=f"{MIGRATION}={name}"),
     )
+    jobs += await _job_of_another(cluster, observe(body, jobs=jobs))
     seen = observe(body, jobs=jobs, migration_pods=pods, app_pods=app_pods)
     wanted = logs_wanted(seen)
     if not wanted:
@@ -46,6 +48,16 @@ async def gather(cluster: ClusterPort, body: Object) -> Observation:
     texts = await asyncio.gather(*(_log(cluster, namespace, want) for want in wanted))
     logs = {want.pod: text for want, text in zip(wanted, texts, strict=True)}
     return observe(body, jobs=jobs, migration_pods=pods, app_pods=app_pods, logs=logs)
+
+
+async def _job_of_another(cluster: ClusterPort, seen: Observation) -> list[Object]:
+    """Look whether the Job that had the wanted name is still there; it need not carry our labels."""
+    if seen.ready.get("reason") != reasons.JOB_NAME_TAKEN or seen.job is not None:
+        return []
+    try:
+        return [await cluster.get(JOB, seen.migration.namespace, seen.migration.job_name)]
+    except Missing:
+        return []
 
 
 def logs_wanted(observation: Observation) -> tuple[LogWanted, ...]:

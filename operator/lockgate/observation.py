@@ -43,6 +43,12 @@ class Observation:
         return next((job for job in self.jobs if job.name == self.migration.job_name), None)
 
     @property
+    def ready(self) -> Mapping[str, Any]:
+        """The published condition Ready, or nothing."""
+        conditions = self.status.get("conditions") or ()
+        return next((condition for condition in conditions if condition.get("type") == "Ready"), {})
+
+    @property
     def last_recorded(self) -> Mapping[str, Any]:
         """The newest entry of the published history, or nothing."""
         return next(iter(self.status.get("history") or ()), {})

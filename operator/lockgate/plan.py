@@ -157,7 +157,7 @@ def leftover_is_removed(facts: Facts) -> Decision | None:
     if job is None:
         return None
     remove = (DeleteJob(job.name, job.uid, job.resource_version),)
-    before = _ready_condition(facts.observation)
+    before = facts.observation.ready
     if not facts.observation.is_recorded(job) and before.get("reason") in reasons.STARTED_NOTHING:
         return Decision("Blocked", before["reason"], before["message"], actions=remove, requeue_after=WHILE_PENDING)
     text = f"Job {job.name} of an earlier run is removed; then it runs again."
@@ -173,7 +173,7 @@ def job_was_rejected(facts: Facts) -> Decision | None:
 
 def rejected_job_is_tried_again(facts: Facts) -> Decision | None:
     """Try a Job that was refused before again, without claiming in between that it starts."""
-    before, migration = _ready_condition(facts.observation), facts.observation.migration
+    before, migration = facts.observation.ready, facts.observation.migration
     same_spec = facts.observation.status.get("observedGeneration") == migration.generation
     if before.get("reason") != reasons.JOB_REJECTED or not same_spec:
         return None
@@ -207,11 +207,6 @@ def _others(facts: Facts) -> tuple[JobView, ...]:
     """Return the Jobs at work that are not the wanted run's own."""
     wanted = facts.observation.migration.job_name
     return tuple(job for job in facts.at_work if job.name != wanted or not job.owned)
-
-
-def _ready_condition(observation: Observation) -> Mapping[str, Any]:
-    conditions = observation.status.get("conditions") or ()
-    return next((condition for condition in conditions if condition.get("type") == "Ready"), {})
 
 
 def _rejected(message: str) -> Decision:

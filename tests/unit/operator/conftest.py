@@ -175,8 +175,6 @@ class _Call:
 
     def __enter__(self) -> None:
         self.api.calls.append(self.name)
-        if self.write:
-            self.api.writes.append(self.name)
         self.turn = len(self.api.calls) - 1 == self.api.fail_at
         if self.refused is not None:
             raise self.refused
@@ -184,6 +182,8 @@ class _Call:
             raise Unavailable(f"{self.name} did not arrive")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self.write:
+            self.api.writes.append(self.name)
         if kind is None and self.turn and self.api.fail_after_effect:
             raise Unavailable(f"the answer to {self.name} was lost")
 
