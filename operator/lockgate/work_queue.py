@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from lockgate.errors import LockgateError, Throttled
@@ -87,17 +87,24 @@ class WorkQueue:
             self._start()
             await self._wait()
 
-    async def resync(self, lister: Callable[[], Awaitable[Iterable[Key]]], every: float = 300.0) -> None:
-        """Add every key that ``lister`` returns, at once and then about every five minutes, until cancelled."""
+    async def resync(self, lister: Callable[[], Awaitable[Sequence[Key]]], every: float = 300.0) -> None:
+        """Add every key that ``lister`` returns: at the start all at once, then one after the other, every five minutes.
+
+        One after the other, because a thousand keys that are due at the same time keep the one waiting whose migration
+        has just ended. Runs until cancelled.
+        """
+        spread = 0.0
         while True:
             try:
-                for key in await lister():
-                    self.add(key)
-                pause = every
+                keys = await lister()
             except LockgateError as error:
                 log.warning("Cannot list what there is to look after; next try in 10 s. %s", error)
-                pause = 10.0
-            await self._sleep(pause)
+                await self._sleep(10.0)
+                continue
+            for place, key in enumerate(keys):
+                self.add(key, delay=spread * place / len(keys))
+            spread = every
+            await self._sleep(every)
 
     async def drain(self, grace: float) -> None:
         """Wait at most ``grace`` seconds for the running reconciles, then cancel them. For when `run` has ended."""

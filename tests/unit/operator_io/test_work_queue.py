@@ -256,10 +256,21 @@ def _listing(answers: list[list[Key] | Exception]) -> Callable[[], Awaitable[lis
 
 
 async def test_everything_is_looked_at_at_the_start_and_every_five_minutes(bench: Bench) -> None:
-    lister = _listing([[("ns", "a")], [("ns", "a"), ("ns", "b")], []])
-    task = asyncio.create_task(bench.queue.resync(lister))
-    await bench.time.pass_by(310)
-    assert bench.runs == [(0, "a"), (300, "a"), (300, "b")]
+    every = [("ns", "a"), ("ns", "b")]
+    task = asyncio.create_task(bench.queue.resync(_listing([every, every, every, []])))
+    await bench.time.pass_by(899)
+    assert bench.runs == [(0, "a"), (0, "b"), (300, "a"), (450, "b"), (600, "a"), (750, "b")]
+    task.cancel()
+
+
+async def test_a_resync_of_many_does_not_keep_news_waiting(bench: Bench) -> None:
+    many = [("ns", str(number)) for number in range(1000)]
+    task = asyncio.create_task(bench.queue.resync(_listing([[], many, []])))
+    await bench.time.pass_by(301)
+    assert 1 <= len(bench.runs) < 10
+    bench.queue.add(("ns", "999"))
+    await bench.time.settle()
+    assert bench.runs[-1] == (301, "999")
     task.cancel()
 
 
