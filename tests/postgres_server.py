@@ -29,7 +29,7 @@ class PostgresServer:
 
     port: int
     folder: Path
-    user: str = "lockgate"
+    user: str = "shop"
 
     def url(self, database: str, driver: str = "psycopg") -> str:
         """Return SQLAlchemy's URL of a database."""
@@ -95,7 +95,7 @@ def _initialise(binaries: Path, folder: Path, owner: dict[str, object]) -> None:
     password.chmod(0o644)
     subprocess.run(
         [
-            *(binaries / "initdb", "-D", folder / "data", "-U", "lockgate", "-E", "UTF8", "--no-locale"),
+            *(binaries / "initdb", "-D", folder / "data", "-U", "shop", "-E", "UTF8", "--no-locale"),
             *("--auth=scram-sha-256", f"--pwfile={password}", "--no-sync"),
         ],
         check=True,

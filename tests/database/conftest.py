@@ -131,7 +131,7 @@ Runner = Callable[..., Result]
 
 @pytest.fixture(scope="session")
 def administration() -> Iterator[str]:
-    """The URL of a server where tests may create databases."""
+    """Return the URL of a server where tests may create databases."""
     given = os.environ.get("LOCKGATE_TEST_POSTGRES_URL")
     if given:
         yield given
@@ -167,13 +167,13 @@ def make_database(administration: str) -> Iterator[Callable[[], TestDatabase]]:
 
 @pytest.fixture
 def database(make_database: Callable[[], TestDatabase]) -> TestDatabase:
-    """A fresh database."""
+    """Create a fresh database."""
     return make_database()
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of a miniature project in tests/projects, to run in."""
+    """Copy the miniature projects of tests/projects, to run in one of them."""
 
     def copy(style: str) -> Path:
         target = tmp_path / "projects"
@@ -203,8 +203,7 @@ def start(database: TestDatabase) -> Iterator[Starter]:
         if python:
             environ["PYTHONPATH"] = str(TESTS.parent / "operator")
         popen = subprocess.Popen(
-            [python or sys.executable, "-P" if sys.version_info >= (3, 11) else "-B", "-c", LOCKGATE]
-            + list(arguments or ("migrate",)),
+            [python or sys.executable, "-P", "-c", LOCKGATE, *(arguments or ("migrate",))],
             cwd=folder,
             env=environ,
             stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from lockgate.errors import DatabaseReadOnly, LockBusy, TransactionPooler
+from lockgate.errors import DatabaseBusy, DatabaseReadOnly, TransactionPooler
 from lockgate.runner import history
 from lockgate.runner.connection import reported_pid
 from lockgate.runner.durations import spoken
@@ -114,7 +114,7 @@ def _take_fence(connection: Connection, arrival: Arrival, wait: float, narrator:
     def waiting(holder: Holder | None, waited: float) -> None:
         if arrival.in_transaction:
             # Polling inside a transaction would stop the other one's CREATE INDEX CONCURRENTLY: end it, come again.
-            raise LockBusy(f"Another session migrates {arrival.table}: {holder or 'fence held'}.")
+            raise DatabaseBusy(f"Another session migrates {arrival.table}: {holder or 'fence held'}.")
         sentence = f"waiting for the fence: {holder} ({spoken(waited)})"
         if narrator.progress.waiting_for != str(holder or ""):
             narrator.tell("waiting", sentence, waiting_for=str(holder or ""))

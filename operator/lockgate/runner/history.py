@@ -71,6 +71,11 @@ NO_SCHEMA = (
     " of an older image is not recognised. Grant CREATE on the database, or create the schema for this role once."
 )
 
+NAMESAKE = (
+    "No history and no fast path: the role is called lockgate, and a schema of that name would come first in its"
+    " search_path, so that the application's tables would land there. Use a role of another name."
+)
+
 
 @dataclass(frozen=True)
 class Satisfied:
@@ -87,6 +92,8 @@ def ensure(connection: OwnConnection) -> str:
     """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
     if connection.value(f"SELECT {MAY_WRITE}"):
         return ""
+    if connection.value("SELECT current_user = 'lockgate'"):
+        return NAMESAKE
     try:
         for statement in _TABLES:
             connection.rows(statement)

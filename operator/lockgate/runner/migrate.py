@@ -71,7 +71,7 @@ def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
 def judge(*, error: LockgateError | None, pending: int, moved: bool, more: bool, configured: bool) -> Verdict:
     """Decide from what an entry raised, what is still pending, and whether any version table moved."""
     if error is not None:
-        transient = isinstance(error, (DatabaseBusy, DatabaseUnreachable, LockBusy))
+        transient = isinstance(error, (DatabaseBusy, DatabaseUnreachable))
         return Verdict(error=error, retry=transient)
     if not configured:
         return Verdict(

@@ -113,8 +113,8 @@ class Run:
         return True
 
     def _lead(self, connection: OwnConnection, project: Project, fingerprint: str) -> str:
-        schema = project.version_schema or connection.value("SELECT coalesce(current_schema(), 'public')")
-        lock = AdvisoryLock(connection.rows, leader_key(schema, project.version_table))
+        # Not the session's schema: that may change while pods wait, and all of them have to agree on the key.
+        lock = AdvisoryLock(connection.rows, leader_key(project.version_schema, project.version_table))
         self.lock_wait = acquire(
             lock,
             wait=self.configuration.lock_wait,
