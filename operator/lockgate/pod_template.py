@@ -20,10 +20,6 @@ RUNNER = "/lockgate/lockgate.pyz"
 RUNNER_IN_OPERATOR_IMAGE = "/opt/lockgate/lockgate.pyz"
 NON_ROOT = 65532
 """As in the operator's own image. A user image that has no such user works: HOME is set."""
-RESTRICTED: Object = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-}
 DISRUPTION = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 
 
@@ -75,7 +71,7 @@ def _our_pod() -> Object:
             {
                 "name": MIGRATE,
                 "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
-                "securityContext": RESTRICTED,
+                "securityContext": _restricted(),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "env": [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],  # noqa: S108  # the pod's own
             }
@@ -100,13 +96,18 @@ def _injector(injection: Injection) -> Object:
         **pull,
         "command": ["cp", RUNNER_IN_OPERATOR_IMAGE, RUNNER],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-        "securityContext": {**RESTRICTED, "readOnlyRootFilesystem": True},
+        "securityContext": {**_restricted(), "readOnlyRootFilesystem": True},
         "volumeMounts": [{"name": INJECTOR, "mountPath": "/lockgate"}],
     }
 
 
+def _restricted() -> Object:
+    """Build what the ``restricted`` Pod Security level asks of every container."""
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
 def _hardened(container: Object) -> Object:
-    return {**container, "securityContext": overlay(RESTRICTED, container.get("securityContext") or {})}
+    return {**container, "securityContext": overlay(_restricted(), container.get("securityContext") or {})}
 
 
 def _fixed(container: Object, migration: Migration) -> Object:
