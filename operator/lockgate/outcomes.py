@@ -65,7 +65,7 @@ def new_outcomes(observation: Observation) -> tuple[Outcome, ...]:
 
 def explain_failure(observation: Observation, job: JobView) -> tuple[str, str, Report | None]:
     """Return reason, message and report of the newest attempt of a Job that failed, if any attempt ended."""
-    ended = [pod for pod in observation.pods_of(job) if pod.ended and pod.phase == "Failed"]
+    ended = [pod for pod in observation.pods_of(job) if pod.exit_code or pod.phase == "Failed"]
     reported = [observation.reports[pod.name] for pod in ended if pod.name in observation.reports]
     permanent = [report for report in reported if not report.retryable]
     if permanent or reported:

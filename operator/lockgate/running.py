@@ -28,7 +28,9 @@ WHILE_BLOCKED = 15.0
 
 def describe_running(observation: Observation, job: JobView, now: datetime) -> Decision:
     """Say where the Job of the wanted run is."""
-    pods = [pod for pod in observation.pods_of(job) if not pod.ended]
+    if any(pod.exit_code == 0 for pod in observation.pods_of(job)):
+        return _working("Verifying", reasons.VERIFYING, f"Job {job.name} has done its work and ends.")
+    pods = [pod for pod in observation.pods_of(job) if not pod.ended and pod.exit_code is None]
     if any(_is_running(pod) for pod in pods):
         return _running(observation, job)
     if not pods:
@@ -99,8 +101,10 @@ def _working(phase: str, reason: str, message: str) -> Decision:
 
 
 def _between(observation: Observation, job: JobView, now: datetime) -> Decision:
-    if job.failed or any(pod.ended for pod in observation.pods_of(job)):
-        reason, last, _ = explain_failure(observation, job)
+    if job.failed or observation.pods_of(job):
+        reason, last, report = explain_failure(observation, job)
+        if report is not None and not report.retryable:
+            return _working("Running", reasons.RUNNING, f"Job {job.name} failed and ends: {reason}: {last}")
         attempt, attempts = _attempt(observation, job) + 1, observation.migration.retry_limit + 1
         text = f"Attempt {min(attempt, attempts)} of {attempts} starts soon. The last one ended: {reason}: {last}"
         return Decision("Pending", reasons.RETRYING, one_line(text), requeue_after=WHILE_PENDING)

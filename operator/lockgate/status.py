@@ -88,7 +88,8 @@ def _revision(observation: Observation, outcomes: Sequence[Outcome], decision: D
         observation.migration.database.fingerprint,
     )
     known = dict(observation.status.get("revision") or {}) if same_database else {}
-    if not decision.ready and (observation.last_recorded.get("id") != observation.migration.run_id):
+    told = (observation.last_recorded.get("id"), (observation.status.get("run") or {}).get("id"))
+    if not decision.ready and observation.migration.run_id not in told:
         known = {key: known[key] for key in ("current", "summary") if key in known}
     for outcome in outcomes:
         report = outcome.report

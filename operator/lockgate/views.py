@@ -103,6 +103,11 @@ class PodView:
         return self.phase in ("Succeeded", "Failed")
 
     @property
+    def exit_code(self) -> int | None:
+        """How the container that migrates ended; its pod may take a moment longer, and the Job another one."""
+        return self.migrate.exit_code if self.migrate is not None and self.migrate.terminated else None
+
+    @property
     def has_started(self) -> bool:
         """True when the container that migrates ran, or may have.
 

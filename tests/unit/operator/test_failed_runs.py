@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lockgate.port import JOB, POD
-from lockgate.report import CheckResult, Failure, Report
+from lockgate.report import CheckResult, Failure, Progress, Report
 
 
 def failed(reason: str = "MigrationFailed", exit_code: int = 20, **fields: Any) -> Report:
@@ -223,3 +223,34 @@ async def test_a_job_that_somebody_deleted_is_recorded_and_run_again(world: Any)
     assert world.status()["history"][0]["reason"] == "JobVanished"
     await world.succeed()
     assert [entry["outcome"] for entry in world.status()["history"]] == ["Succeeded", "Interrupted"]
+
+
+async def test_between_the_end_of_the_container_and_that_of_the_job_no_retry_is_announced(
+    world: Any, migrated: Any
+) -> None:
+    world.migration()
+    await world.settle()
+    job = world.job()
+    pod = world.run(job, Progress(current=("c3f",), target=("d41",), pending=1, step="1/1 d41"))
+    await world.settle()
+
+    for phase in ("Running", "Succeeded"):
+        world.end(pod, migrated())
+        pod["status"]["phase"] = phase
+        await world.settle()
+        assert (world.status()["phase"], world.ready()["reason"]) == ("Verifying", "Verifying")
+        assert world.status()["revision"]["targetSummary"] == "d41"
+    world.complete(job)
+    await world.settle()
+    assert world.ready()["status"] == "True"
+
+
+async def test_a_failure_that_no_retry_helps_announces_none_while_the_job_ends(world: Any) -> None:
+    world.migration()
+    await world.settle()
+    world.end(world.run(world.job()), failed())
+
+    await world.settle()
+
+    assert world.ready()["reason"] == "Running"
+    assert "failed and ends: MigrationFailed: Revision 9f2c failed" in world.ready()["message"]
