@@ -205,8 +205,7 @@ remove_cgroups() {
 
 # The first process of the node: starts every component again and again until it is killed.
 inside() {
-  local top folder
-  for top in $(hierarchies); do echo 0 >"$top/$GROUP/node/cgroup.procs"; done
+  local folder
   mount -t tmpfs tmpfs /run
   mkdir "$HERE" && mount --bind "$STATE" "$HERE"
   for folder in lib log; do mkdir -p "$HERE/var-$folder" && mount --bind "$HERE/var-$folder" "/var/$folder"; done
@@ -319,9 +318,12 @@ up() {
 # The node gets none of the caller's environment: a proxy variable would send the API server to the kubelet through it.
 start_first_process() {
   local outer pid
-  setsid env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 LOCKGATE_CACHE="$CACHE" LOCKGATE_KUBERNETES="$KUBERNETES" LOCKGATE_NODE="$NUMBER" \
-    unshare --mount --net --pid --ipc --fork --kill-child --mount-proc "$BASH" "$CHECKOUT/cluster/node.sh" inside \
-    >"$STATE/log/node.log" 2>&1 </dev/null 9>&- &
+  (
+    for top in $(hierarchies); do echo 0 >"$top/$GROUP/node/cgroup.procs"; done
+    exec setsid env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 LOCKGATE_CACHE="$CACHE" LOCKGATE_KUBERNETES="$KUBERNETES" \
+      LOCKGATE_NODE="$NUMBER" unshare --mount --net --pid --ipc --fork --kill-child --mount-proc \
+      "$BASH" "$CHECKOUT/cluster/node.sh" inside
+  ) >"$STATE/log/node.log" 2>&1 </dev/null 9>&- &
   outer=$!
   disown "$outer"
   for _ in $(seq 100); do
