@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 HOW_TO_GET = "PostgreSQL's server binaries are missing: apt-get install postgresql"
 
@@ -74,19 +75,48 @@ def postgres_server() -> Iterator[PostgresServer]:
             os.chown(folder, int(str(owner["user"])), int(str(owner["group"])))
         port = free_port()
         _initialise(binaries, folder, owner)
-        process = _start(binaries, folder, port, owner)
-        try:
-            _await(process, port, folder / "log")
+        with _running(binaries, folder, port, owner):
             yield PostgresServer(port, folder)
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGQUIT)
-                process.wait(timeout=15)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def standby(primary: str) -> Iterator[str]:
+    """Start a standby of the server at the URL ``primary``, and yield its URL."""
+    binaries, owner = server_binaries(), unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="lockgate-standby-"))
+    try:
+        if owner:
+            os.chown(folder, int(str(owner["user"])), int(str(owner["group"])))
+        subprocess.run(
+            [binaries / "pg_basebackup", "-D", folder / "data", "-R", "-d", primary, "--checkpoint=fast", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            **owner,  # type: ignore[call-overload]  # user, group, extra_groups
+        )
+        port = free_port()
+        with _running(binaries, folder, port, owner):
+            parts = urlsplit(primary)
+            yield urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _running(binaries: Path, folder: Path, port: int, owner: dict[str, object]) -> Iterator[None]:
+    process = _start(binaries, folder, port, owner)
+    try:
+        _await(process, [str(binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-q"], folder / "log")
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(timeout=15)
 
 
 def _initialise(binaries: Path, folder: Path, owner: dict[str, object]) -> None:
@@ -126,12 +156,12 @@ def _start(binaries: Path, folder: Path, port: int, owner: dict[str, object]) ->
         )
 
 
-def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _await(process: subprocess.Popen[bytes], ask: list[str], log: Path) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if subprocess.run(ask, check=False).returncode == 0:
             return
         time.sleep(0.05)
     raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-2000:]}")

@@ -37,11 +37,10 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-postgres_server = _load("postgres_server")
+server_module = _load("postgres_server")
 
 
-def missing(what: str) -> None:
-    """Skip with one line that says how to get it; on the CI machine nothing may be missing."""
+def _missing(what: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)
@@ -130,6 +129,18 @@ Runner = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
+def missing() -> Callable[[str], None]:
+    """Skip with one line that says how to get what is missing; on the CI machine nothing may be missing."""
+    return _missing
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> ModuleType:
+    """Load what starts servers; the benchmark uses the same."""
+    return server_module
+
+
+@pytest.fixture(scope="session")
 def administration() -> Iterator[str]:
     """Return the URL of a server where tests may create databases."""
     given = os.environ.get("LOCKGATE_TEST_POSTGRES_URL")
@@ -137,11 +148,11 @@ def administration() -> Iterator[str]:
         yield given
         return
     try:
-        running = postgres_server.postgres_server()
+        running = server_module.postgres_server()
         with running as server:
             yield server.url("postgres", "psycopg").replace("+psycopg", "")
-    except postgres_server.ServerBinariesMissing as error:
-        missing(str(error))
+    except server_module.ServerBinariesMissing as error:
+        _missing(str(error))
 
 
 _count = iter(range(10**6))

@@ -64,7 +64,7 @@ def load_project(configuration: Configuration, folder: Path) -> Project:
             advice="Set alembic.config to the file, as seen from the image's working directory.",
         ) from error
     # Alembic has no public name for the folders of the revision files.
-    folders = tuple(sorted({os.path.realpath(path) for path in (script.dir, *script._version_locations)}))
+    folders = tuple(sorted({os.path.realpath(path) for path in map(str, (script.dir, *script._version_locations))}))
     digest = _digest([file for file in (ini, toml) if file], folders, configuration)
     return Project(config, script, digest, folders, url, schema, table)
 

@@ -1,0 +1,219 @@
+"""What a run says of a database that is ahead, behind, busy, broken, foreign or not there, and of health checks."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import psycopg
+import pytest
+
+
+def test_a_second_run_takes_the_fast_path_and_imports_nothing_of_the_application(project, run):
+    folder = project("sync")
+    run(folder)
+    env = folder / "migrations" / "env.py"
+    before = env.stat()
+
+    result = run(folder)
+
+    assert (result.code, result.reason) == (0, "NothingToDo"), result.output
+    assert not result.progress
+    assert result.report.revisions == ("r1", "r2", "r3", "r4")
+    assert env.stat() == before
+
+
+def test_the_fast_path_is_not_taken_once_the_database_is_another(project, run, database):
+    folder = project("sync")
+    run(folder)
+    database.rows("DELETE FROM items")
+    database.rows("UPDATE alembic_version SET version_num = 'r3'")
+
+    result = run(folder)
+
+    assert [step.revision for step in result.report.applied] == ["r4"], result.output
+
+
+def test_an_older_image_accepts_a_database_that_is_ahead_by_recorded_lineage(project, run):
+    run(project("newer"))
+
+    result = run(project("older"))
+
+    report = result.report
+    assert (result.code, result.reason, report.outcome) == (0, "DatabaseAhead", "Succeeded"), result.output
+    assert (report.reached, report.revisions) == (("t4",), ("t1", "t2", "t3", "t4"))
+
+
+def test_an_older_image_is_blocked_where_the_policy_says_so(project, run):
+    run(project("newer"))
+
+    result = run(project("older"), LOCKGATE_DATABASE_AHEAD="Block")
+
+    assert (result.code, result.reason) == (22, "DatabaseAhead"), result.output
+
+
+def test_a_revision_that_nobody_knows_is_refused_and_named(project, run, database):
+    database.rows("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    database.rows("INSERT INTO alembic_version VALUES ('feedc0de')")
+
+    result = run(project("older"))
+
+    assert (result.code, result.reason) == (22, "DatabaseAhead"), result.output
+    assert "feedc0de" in result.report.message
+    assert "no record" in result.report.message
+
+
+def test_checks_that_pass_are_reported_and_one_that_fails_closes_the_gate(project, run):
+    folder = project("sync")
+    checks = [
+        {"name": "filled", "sql": {"query": "SELECT count(*) > 99 FROM items WHERE name LIKE 'item %'"}},
+        {"sql": {"query": "SELECT max(id) FROM items", "expect": "100"}},
+    ]
+    passed = run(folder, LOCKGATE_CHECKS=json.dumps(checks))
+    assert passed.code == 0, passed.output
+    assert [(check.name, check.passed) for check in passed.report.checks] == [
+        ("revision", True), ("indexes", True), ("filled", True), ("sql-2", True)
+    ]  # fmt: skip
+
+    checks.append({"name": "wrong", "sql": {"query": "SELECT ':x' || '50%'", "expect": "7"}})
+    failed = run(folder, LOCKGATE_CHECKS=json.dumps(checks))
+    assert (failed.code, failed.reason) == (23, "CheckFailed"), failed.output
+    assert "wrong: expected 7, found :x50%" in failed.report.message
+    assert failed.report.reached == ("r4",)
+
+
+def test_a_check_cannot_write(project, run, database):
+    checks = [{"name": "sly", "sql": {"query": "INSERT INTO items VALUES (-1, 'x') RETURNING true"}}]
+
+    result = run(project("sync"), LOCKGATE_CHECKS=json.dumps(checks))
+
+    assert (result.code, result.reason) == (23, "CheckFailed"), result.output
+    assert "read-only" in result.report.message
+    assert database.value("SELECT count(*) FROM items WHERE id = -1") == 0
+
+
+def test_an_index_that_a_revision_leaves_invalid_is_found(project, run):
+    result = run(project("duplicates"))
+    assert (result.code, result.reason) == (23, "CheckFailed"), result.output
+    assert "public.items_email" in result.report.message
+
+    ignored = run(project("duplicates"), LOCKGATE_CHECKS='[{"indexes": {"ignore": ["items_email"]}}]')
+    assert ignored.code == 0, ignored.output
+
+
+def test_no_credential_appears_in_anything_that_is_said(project, run, database):
+    secret = psycopg.conninfo.conninfo_to_dict(database.url().replace("+psycopg", ""))["password"]
+    assert "%" in secret
+    outputs = [
+        run(project("sync")).output,
+        run(project("failing")).output,
+        run(project("sync"), url=database.url().replace("/lockgate_test", "/nowhere_test")).output,
+        run(project("sync"), url=database.url().replace(":s3", ":wrong-s3")).output,
+        run(project("sync"), url=database.url().replace("+psycopg", "+nothing")).output,
+        run(project("sync"), "migrate", "--checks", database.url()).output,
+        run(project("sync"), url="host=db password=hunter22", LOCKGATE_OUTPUT="plain").output,
+    ]
+
+    for output in outputs:
+        assert secret not in output
+        assert secret.replace("%", "%25") not in output
+        assert "hunter22" not in output
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_a_wrong_password_is_a_matter_of_configuration(driver, project, run, database):
+    result = run(project("sync"), url=database.url(driver).replace(":s3cret", ":wrong"))
+
+    assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
+    assert "refuses the login" in result.report.message
+
+
+def test_a_database_that_does_not_answer_is_unreachable_for_the_wait_too(project, run):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"postgresql+psycopg://shop:pw@127.0.0.1:{nobody.getsockname()[1]}/shop"
+
+        result = run(project("sync"), "wait", "--timeout", "1s", url=url)
+
+    assert (result.code, result.reason) == (12, "SchemaNotReady"), result.output
+    assert "No connection to the database" in result.report.message
+
+
+def test_without_the_right_to_create_the_schema_the_run_succeeds_with_a_warning(project, run, database):
+    database.rows("CREATE ROLE plain LOGIN PASSWORD 'plain-word'")
+    try:
+        database.rows("GRANT ALL ON SCHEMA public TO plain")
+        url = database.url().replace(database.url().split("//")[1].split("@")[0], "plain:plain-word")
+
+        result = run(project("sync"), url=url)
+
+        assert (result.code, result.reason) == (0, "Migrated"), result.output
+        assert "No right to create the schema lockgate" in result.report.warnings[0]
+        assert database.value("SELECT to_regnamespace('lockgate')") is None
+    finally:
+        database.rows("DROP OWNED BY plain")
+        database.rows("DROP ROLE plain")
+
+
+def test_bad_values_are_refused_before_anything_is_touched(project, run, tmp_path):
+    message = tmp_path / "termination"
+    result = run(
+        project("sync"), "migrate", "--lock-wait", "soon", url="nowhere", LOCKGATE_TERMINATION_MESSAGE=str(message)
+    )
+
+    assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
+    assert "--lock-wait" in result.report.message
+    assert "LOCKGATE_LOCK_WAIT" in result.report.message
+    assert json.loads(message.read_text())["reason"] == "InvalidConfiguration"
+
+
+def test_a_variable_that_is_not_set_is_named(project, run):
+    result = run(project("sync"), LOCKGATE_DATABASE_ENV="SHOP_URL")
+
+    assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
+    assert "SHOP_URL" in result.report.message
+
+
+def test_the_termination_message_is_the_report(project, run, tmp_path):
+    message = tmp_path / "termination"
+
+    result = run(project("sync"), LOCKGATE_TERMINATION_MESSAGE=str(message))
+
+    assert json.loads(message.read_text()) == json.loads(result.output.splitlines()[-1])
+
+
+def test_wait_ends_when_the_migration_has_run(project, start, run):
+    folder = project("sync")
+    waiting = start(folder, "wait", "--timeout", "60s")
+
+    run(folder)
+    result = waiting.end()
+
+    assert (result.code, result.reason) == (0, "SchemaReady"), result.output
+    assert any("4 revision(s) before r4" in event["waiting_for"] for event in result.progress)
+
+
+def test_wait_gives_up_in_time_and_says_what_is_missing(project, run):
+    folder = project("sync")
+    run(folder, "migrate", "--target", "r2")
+
+    result = run(folder, "wait", "--timeout", "0s")
+
+    assert (result.code, result.reason) == (12, "SchemaNotReady"), result.output
+    assert "the database is at r2, 2 revision(s) before r4" in result.report.message
+
+
+def test_wait_is_satisfied_by_a_newer_database(project, run):
+    run(project("newer"))
+
+    assert run(project("older"), "wait", "--timeout", "0s").code == 0
+    assert run(project("older"), "wait", "--timeout", "0s", "--revision", "t2").code == 0
+    assert run(project("older"), "wait", "--timeout", "0s", "--revision", "t9").code == 12
+
+
+def test_wait_finds_a_version_table_elsewhere(project, run):
+    run(project("tenants"))
+
+    result = run(project("tenants"), "wait", "--timeout", "0s", "--version-table", "bob.alembic_version")
+
+    assert result.code == 0, result.output

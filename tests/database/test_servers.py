@@ -1,0 +1,74 @@
+"""Servers where no migration may run: behind a transaction pooler, and a standby."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+import pytest
+
+
+@pytest.fixture
+def pooler(database, tmp_path, eventually, request):
+    """Start pgbouncer in front of the database, in the pool mode that the test names."""
+    binary = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if binary is None:
+        request.getfixturevalue("missing")("pgbouncer is missing: apt-get install pgbouncer")
+    postgres_server = request.getfixturevalue("postgres_server")
+    parts, port, owner = urlsplit(database.administration), postgres_server.free_port(), postgres_server.unprivileged()
+    (tmp_path / "users").write_text(f'"{parts.username}" "{unquote(parts.password)}"\n')
+    (tmp_path / "pgbouncer.ini").write_text(
+        f"[databases]\n{database.name} = host={parts.hostname} port={parts.port}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = plain\n"
+        f"auth_file = {tmp_path}/users\npool_mode = {request.param}\nignore_startup_parameters = extra_float_digits\n"
+    )
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    process = subprocess.Popen([binary, "-q", tmp_path / "pgbouncer.ini"], **owner)
+    url = database.url().replace(f":{parts.port}/", f":{port}/")
+
+    def answers():
+        try:
+            psycopg.connect(url.replace("+psycopg", "")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    try:
+        eventually(answers)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+@pytest.mark.parametrize("pooler", ["transaction"], indirect=True)
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_a_transaction_pooler_is_refused(driver, pooler, project, run, database):
+    result = run(project("sync"), url=pooler.replace("+psycopg", f"+{driver}"))
+
+    assert (result.code, result.reason) == (21, "TransactionPooler"), result.output
+    assert "database.directUrlFrom" in result.report.message
+    assert database.value("SELECT to_regclass('alembic_version')") is None
+
+
+@pytest.mark.parametrize("pooler", ["session"], indirect=True)
+def test_a_session_pooler_is_accepted(pooler, project, run):
+    result = run(project("sync"), url=pooler)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+
+
+def test_a_standby_is_refused_before_any_lock_is_taken(administration, project, run, request):
+    if os.environ.get("LOCKGATE_TEST_POSTGRES_URL"):
+        pytest.skip("a standby can only be made of a server that the tests started themselves")
+    postgres_server = request.getfixturevalue("postgres_server")
+
+    with postgres_server.standby(administration) as url:
+        result = run(project("sync"), "migrate", url=url.replace("postgresql:", "postgresql+psycopg:"))
+
+    assert (result.code, result.reason, result.report.retryable) == (11, "DatabaseReadOnly", True), result.output
+    assert "primary" in result.report.message
