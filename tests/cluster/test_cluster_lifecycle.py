@@ -133,7 +133,7 @@ def lines_of(*command: str) -> set[str]:
 
 
 def cgroups() -> set[str]:
-    """Return every cgroup but those of pods of other kubelets; another test shows that ours has none outside its own."""
+    """Return every cgroup but those of other kubelets' pods; another test shows that ours has none outside its own."""
     folders = {folder for folder, _, _ in os.walk("/sys/fs/cgroup")}
     return {folder for folder in folders if "/kubepods" not in folder or f"/lockgate-{NUMBER}-" in folder}
 
