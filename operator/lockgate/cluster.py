@@ -101,6 +101,10 @@ class Cluster:
         log = await self._send(call, "GET", _path(POD, namespace, name, "log"), query=query)
         return log[-limit_bytes:].decode(errors="replace")
 
+    async def check_access(self, kind: Kind, namespace: str | None) -> None:
+        """List one object: Missing where the kind is not installed, Forbidden where the right to list it is missing."""
+        await self._send(_call("list", kind, namespace, ""), "GET", _path(kind, namespace), query={"limit": "1"})
+
     async def ping(self) -> None:
         """Ask for the server's version, which needs no right: Unavailable where it cannot be reached."""
         await self._send(Call("get", "", "version", name="/version"), "GET", "/version")

@@ -88,7 +88,7 @@ class WorkQueue:
             await self._wait()
 
     async def resync(self, lister: Callable[[], Awaitable[Sequence[Key]]], every: float = 300.0) -> None:
-        """Add every key that ``lister`` returns: at the start all at once, then one after the other, every five minutes.
+        """Add every key that ``lister`` returns: first all at once, then one after the other, every five minutes.
 
         One after the other, because a thousand keys that are due at the same time keep the one waiting whose migration
         has just ended. Runs until cancelled.
