@@ -123,7 +123,9 @@ def _failure(observation: Observation, job: JobView) -> tuple[str, str, Report |
     if job.failure in ("BackoffLimitExceeded", "FailedIndexes"):
         text = f"Gave up after {plural(_attempts(observation, job), 'attempt')}. {message}"
         exhausted = reasons.RETRIES_EXHAUSTED if reason == reasons.POD_FAILED else reason
-        return exhausted, one_line(reasons.advise(reasons.RETRIES_EXHAUSTED, text)), report
+        if "lockgate.dev/retry" not in text:
+            text = reasons.advise(reasons.RETRIES_EXHAUSTED, text)
+        return exhausted, one_line(text), report
     return reason, one_line(message), report
 
 

@@ -29,6 +29,8 @@ CONFIG_ERRORS = (
 """The kubelet's words behind CreateContainerConfigError (pkg/kubelet/kubelet_pods.go)."""
 CANNOT_START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff")
 BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*":?\s*(ErrImagePull:\s*)?')
+EXEC = re.compile(r"^.*?(?=exec: )", re.DOTALL)
+"""What containerd and runc put in front of the one thing that matters."""
 NO_PROGRAM = ("executable file not found", "no such file or directory")
 
 
@@ -93,7 +95,7 @@ def _never_ran(pod: PodView, failed: ContainerView | None) -> Symptom:
 
 
 def _no_program(pod: PodView, container: ContainerView) -> Symptom:
-    words = one_line(container.message, 300)
+    words = one_line(EXEC.sub("", container.message).removesuffix(": unknown"), 300)
     if container.exit_code == 127 or any(text in container.message for text in NO_PROGRAM):
         text = f"The image of pod {pod.name} has no such Python"
         return _advised(reasons.PYTHON_NOT_FOUND, f"{text}: {words}." if words else f"{text}.")

@@ -96,9 +96,14 @@ async def test_a_refusal_by_policy_is_blocked_and_not_failed(world: Any) -> None
 
 WITHOUT_REPORT = {
     "the image has no such Python": (
-        {"exit_code": 128, "reason": "StartError", "message": 'exec: "python3": executable file not found in $PATH'},
+        {
+            "exit_code": 128,
+            "reason": "StartError",
+            "message": "failed to create containerd task: runc create failed: unable to start container process: exec: "
+            '"python3": executable file not found in $PATH: unknown',
+        },
         "PythonNotFound",
-        "Set spec.alembic.python",
+        'no such Python: exec: "python3": executable file not found in $PATH. Set spec.alembic.python',
     ),
     "a shell finds no Python": ({"exit_code": 127}, "PythonNotFound", "Set spec.alembic.python"),
     "the Python is of another architecture": (
