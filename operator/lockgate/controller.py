@@ -10,42 +10,25 @@ Order is what makes it right when it is killed anywhere:
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
-from lockgate.decision import Action, AddFinalizer, CreateJob, DeleteJob, ReleaseFinalizer
-from lockgate.errors import AlreadyExists, Forbidden, Invalid, Missing
-from lockgate.gate import AppPod, opening_patch, to_open
+from lockgate.acting import after_write, carry_out, is_hindered, open_gates
+from lockgate.decision import CreateJob
+from lockgate.errors import Missing
+from lockgate.gate import AppPod, to_open
 from lockgate.gathering import gather
-from lockgate.manifests import build_job
 from lockgate.observation import Observation
 from lockgate.outcomes import Outcome, new_outcomes
 from lockgate.plan import decide
 from lockgate.pod_template import Injection
-from lockgate.port import (
-    DATABASE_MIGRATION,
-    JOB,
-    MERGE_PATCH,
-    POD,
-    STRATEGIC_MERGE_PATCH,
-    ClusterPort,
-    EventSink,
-    MetricsSink,
-    Object,
-)
-from lockgate.resource import FINALIZER, Migration
+from lockgate.port import DATABASE_MIGRATION, ClusterPort, EventSink, MetricsSink, Object
+from lockgate.resource import Migration
 from lockgate.status import build_status, differs_only_in_progress, satisfied_after
 from lockgate.transitions import Note, events_for, gate_opened
-from lockgate.views import job_view
-from lockgate.wording import one_line
 
 __all__ = ["Controller"]
 
-PATCHES_AT_ONCE = 10
 PROGRESS_INTERVAL = 2.0
 """Seconds between two status writes of one resource that only move figures."""
 
@@ -83,34 +66,34 @@ class Controller:
         satisfied = satisfied_after(observation, outcomes, now)
         decision = decide(observation, outcomes, now)
         status = build_status(observation, outcomes, satisfied, decision, now)
-        seen = await self._publish(observation, outcomes, status, now)
+        wait = self._pause(observation, status, now)
+        seen = observation if wait else await self._publish(observation, outcomes, status, now)
         for action in decision.actions:
-            seen = await self._act(seen, action)
-            if seen.refusal or (isinstance(action, CreateJob) and seen.job is not None and not seen.job.owned):
+            seen = await carry_out(self._cluster, seen, action, self._injection)
+            if isinstance(action, CreateJob) and is_hindered(seen):
                 return await self._advance(seen)
-        await self._open(observation, to_open(observation.app_pods, satisfied))
-        return decision.requeue_after
+        await self._open(observation.migration, to_open(observation.app_pods, satisfied))
+        return min(filter(None, (wait, decision.requeue_after)), default=None)
+
+    def _pause(self, observation: Observation, status: Object, now: datetime) -> float | None:
+        """Return how long to wait before a write that only moves figures, because the last write has just been."""
+        last = self._written.get((observation.migration.namespace, observation.migration.name))
+        if last is None or status == observation.status or not differs_only_in_progress(observation.status, status):
+            return None
+        left = PROGRESS_INTERVAL - (now - last).total_seconds()
+        return left if left > 0 else None
 
     async def _publish(
         self, observation: Observation, outcomes: Sequence[Outcome], status: Object, now: datetime
     ) -> Observation:
         """Write the status unless it is what is there; then tell of the change. Return what is there now."""
         migration, before = observation.migration, observation.status
-        if status != before and not self._too_soon(migration, before, status, now):
-            metadata = {
-                "name": migration.name,
-                "namespace": migration.namespace,
-                "resourceVersion": migration.resource_version,  # loses against whoever wrote in between
-            }
-            body = {
-                "apiVersion": DATABASE_MIGRATION.api_version,
-                "kind": DATABASE_MIGRATION.kind,
-                "metadata": metadata,
-                "status": status,
-            }
-            written = await self._cluster.apply_status(DATABASE_MIGRATION, migration.namespace, migration.name, body)
+        if status != before:
+            written = await self._cluster.apply_status(
+                DATABASE_MIGRATION, migration.namespace, migration.name, _status_patch(migration, status)
+            )
             self._written[migration.namespace, migration.name] = now
-            observation = _newer(observation, written, status)
+            observation = after_write(observation, written, status)
             await self._tell(migration, events_for(before, status))
             for outcome in outcomes:
                 self._metrics.run_finished(outcome=outcome.outcome, reason=outcome.reason, seconds=outcome.seconds)
@@ -118,79 +101,15 @@ class Controller:
         self._metrics.observed(migration.namespace, migration.name, phase=status["phase"], **gate)
         return observation
 
-    def _too_soon(
-        self, migration: Migration, before: Mapping[str, Any], after: Mapping[str, Any], now: datetime
-    ) -> bool:
-        last = self._written.get((migration.namespace, migration.name))
-        recent = last is not None and (now - last).total_seconds() < PROGRESS_INTERVAL
-        return recent and differs_only_in_progress(before, after)
-
-    async def _act(self, observation: Observation, action: Action) -> Observation:
-        migration = observation.migration
-        match action:
-            case CreateJob():
-                return await self._create_job(observation)
-            case DeleteJob(name, uid, version):
-                with suppress(Missing):
-                    await self._cluster.delete(JOB, migration.namespace, name, uid=uid, resource_version=version)
-            case AddFinalizer():
-                return await self._set_finalizers(observation, (*migration.finalizers, FINALIZER))
-            case ReleaseFinalizer():
-                rest = tuple(name for name in migration.finalizers if name != FINALIZER)
-                return await self._set_finalizers(observation, rest)
-        return observation
-
-    async def _create_job(self, observation: Observation) -> Observation:
-        """Create the Job. Where that is refused, or the name is taken, return an observation that says so."""
-        migration = observation.migration
-        try:
-            await self._cluster.create(JOB, migration.namespace, build_job(migration, self._injection))
-        except AlreadyExists:
-            try:
-                there = await self._cluster.get(JOB, migration.namespace, migration.job_name)
-            except Missing:
-                return observation  # the next pass creates it
-            return replace(observation, jobs=(*observation.jobs, job_view(there, owner=migration.uid)))
-        except (Invalid, Forbidden) as error:
-            return replace(observation, refusal=one_line(f"The Job is refused: {error.message}", 600))
-        return observation
-
-    async def _set_finalizers(self, observation: Observation, finalizers: tuple[str, ...]) -> Observation:
-        migration = observation.migration
-        metadata = {"finalizers": list(finalizers), "resourceVersion": migration.resource_version}
-        try:
-            body = await self._cluster.patch(
-                DATABASE_MIGRATION,
-                migration.namespace,
-                migration.name,
-                {"metadata": metadata},
-                content_type=MERGE_PATCH,
-            )
-        except Missing:
-            return observation
-        return _newer(observation, body, observation.status)
-
-    async def _open(self, observation: Observation, pods: Sequence[AppPod]) -> None:
-        """Remove our gate from these pods, a few at a time; one that fails does not keep the others."""
+    async def _open(self, migration: Migration, pods: Sequence[AppPod]) -> None:
         if not pods:
             return
-        slots = asyncio.Semaphore(PATCHES_AT_ONCE)
-        migration = observation.migration
-
-        async def open_one(pod: AppPod) -> None:
-            async with slots:
-                await self._cluster.patch(
-                    POD, migration.namespace, pod.name, opening_patch(pod), content_type=STRATEGIC_MERGE_PATCH
-                )
-
-        results = await asyncio.gather(*(open_one(pod) for pod in pods), return_exceptions=True)
-        opened = sum(1 for result in results if not isinstance(result, BaseException))
+        opened, problem = await open_gates(self._cluster, migration.namespace, pods)
         if opened:
             self._metrics.gates_opened(opened)
             await self._tell(migration, (gate_opened(opened),))
-        problems = [r for r in results if isinstance(r, BaseException) and not isinstance(r, Missing)]
-        if problems:
-            raise problems[0]
+        if problem is not None:
+            raise problem
 
     async def _tell(self, migration: Migration, notes: Sequence[Note]) -> None:
         regarding = {
@@ -202,12 +121,14 @@ class Controller:
             await self._events.emit(regarding, note.kind, note.reason, note.action, note.text)
 
 
-def _newer(observation: Observation, body: Object, status: Mapping[str, Any]) -> Observation:
-    """Return the observation with the version and finalizers that a write of ours has led to."""
-    meta = body["metadata"]
-    migration = replace(
-        observation.migration,
-        resource_version=meta.get("resourceVersion", ""),
-        finalizers=tuple(meta.get("finalizers") or ()),
-    )
-    return replace(observation, migration=migration, status=status)
+def _status_patch(migration: Migration, status: Object) -> Object:
+    return {
+        "apiVersion": DATABASE_MIGRATION.api_version,
+        "kind": DATABASE_MIGRATION.kind,
+        "metadata": {
+            "name": migration.name,
+            "namespace": migration.namespace,
+            "resourceVersion": migration.resource_version,  # loses against whoever wrote in between
+        },
+        "status": status,
+    }

@@ -11,7 +11,7 @@ from lockgate.observation import Observation
 from lockgate.report import Report
 from lockgate.symptoms import why_ended
 from lockgate.views import JobView, timestamp
-from lockgate.wording import one_line, plural, summary
+from lockgate.wording import masked, one_line, plural, sentence, summary
 
 __all__ = ["Outcome", "explain_failure", "new_outcomes"]
 
@@ -79,7 +79,7 @@ def explain_failure(observation: Observation, job: JobView) -> tuple[str, str, R
 
 def failure_text(report: Report) -> str:
     """Return a failed report as one sentence or two: what happened, in which revision and statement, what to do."""
-    parts = [report.message]
+    parts = [sentence(masked(report.message))]
     failure = report.failure
     if failure is not None:
         if failure.revision and failure.revision not in report.message:
@@ -87,7 +87,7 @@ def failure_text(report: Report) -> str:
         if failure.sqlstate and failure.sqlstate not in report.message:
             parts.append(f"SQLSTATE {failure.sqlstate}.")
         if failure.statement and failure.statement[:60] not in report.message:
-            parts.append(f"Statement: {one_line(failure.statement, 300)}")
+            parts.append(f"Statement: {one_line(masked(failure.statement), 300)}")
     return one_line(" ".join(parts))
 
 

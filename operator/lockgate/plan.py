@@ -1,52 +1,36 @@
-"""The policy of the operator: what one resource needs next, as an ordered list of small rules. Pure.
-
-``decide`` asks each rule in turn; the first that returns a Decision wins. A rule relies on nothing but the facts, not
-on the rules before it having passed: the order only says which of several true things matters most.
-"""
+"""The policy of the operator: what one resource needs next, as an ordered list of small rules. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from lockgate import reasons
-from lockgate.decision import Action, AddFinalizer, CreateJob, Decision, DeleteJob, ReleaseFinalizer
+from lockgate import reasons, rules
+from lockgate.decision import Action, AddFinalizer, CreateJob, Decision, ReleaseFinalizer
 from lockgate.observation import Observation
 from lockgate.outcomes import Outcome
 from lockgate.resource import FINALIZER
-from lockgate.running import WHILE_BLOCKED, WHILE_PENDING, describe_running
-from lockgate.views import JobView
+from lockgate.rules import Facts
 
-__all__ = ["RULES", "Facts", "decide"]
+__all__ = ["RULES", "decide"]
 
-WHILE_OTHERS_WORK = 10.0
-WHILE_REFUSED = 60.0
-AGAIN = "Another try starts when the spec or the annotation lockgate.dev/retry changes."
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the rules look at."""
-
-    observation: Observation
-    last: Mapping[str, Any]
-    """The newest run that ended, as an entry of ``status.history``: what was published, or has just been found out."""
-    now: datetime
-
-    @property
-    def last_of_wanted(self) -> Mapping[str, Any]:
-        """The newest run, if it is the wanted one. A rollback to an earlier image is a new run, not an old success."""
-        return self.last if self.last.get("id") == self.observation.migration.run_id else {}
-
-    @property
-    def at_work(self) -> tuple[JobView, ...]:
-        """Jobs that have not ended."""
-        return tuple(job for job in self.observation.jobs if job.active)
-
-
-Rule = Callable[[Facts], Decision | None]
+RULES: tuple[Callable[[Facts], Decision | None], ...] = (
+    rules.deletion_waits,
+    rules.deletion_goes_on,
+    rules.older_run_never_started,
+    rules.older_run_is_waited_for,
+    rules.wanted_run_is_at_work,
+    rules.wanted_run_succeeded,
+    rules.wanted_run_failed,
+    rules.suspended,
+    rules.name_is_taken,
+    rules.leftover_is_removed,
+    rules.job_was_rejected,
+    rules.rejected_job_is_tried_again,
+    rules.run_starts,
+)
+"""The first rule that returns a Decision wins."""
 
 
 def decide(observation: Observation, outcomes: tuple[Outcome, ...], now: datetime) -> Decision:
@@ -55,168 +39,6 @@ def decide(observation: Observation, outcomes: tuple[Outcome, ...], now: datetim
     facts = Facts(observation, last, now)
     decision = next(found for rule in RULES if (found := rule(facts)) is not None)
     return replace(decision, actions=_with_finalizer(facts, decision))
-
-
-def deletion_waits(facts: Facts) -> Decision | None:
-    """Wait with the deletion: it would take a Job along, in the middle of a revision."""
-    observation = facts.observation
-    started = [job.name for job in facts.at_work if job.owned and observation.has_started(job)]
-    if not observation.migration.deleting or not started:
-        return None
-    text = f"The resource is deleted as soon as Job {started[0]} has ended: a migration is never killed."
-    return Decision("Running", reasons.DELETING, text, requeue_after=WHILE_OTHERS_WORK)
-
-
-def deletion_goes_on(facts: Facts) -> Decision | None:
-    """Let the deletion go on: nothing is at work, and the garbage collector takes the Jobs."""
-    if not facts.observation.migration.deleting:
-        return None
-    return Decision("Pending", reasons.DELETING, "The resource is being deleted.")
-
-
-def older_run_never_started(facts: Facts) -> Decision | None:
-    """Remove a Job of an earlier spec whose pods never ran (no image, no Secret): it would be waited for in vain."""
-    older = [job for job in _others(facts) if job.owned and not facts.observation.has_started(job)]
-    if not older:
-        return None
-    text = f"Job {older[0].name} of an earlier spec never started and is removed; then this spec's turn comes."
-    remove = tuple(DeleteJob(job.name, job.uid, job.resource_version) for job in older)
-    return Decision("Pending", reasons.STARTING, text, actions=remove, requeue_after=1.0)
-
-
-def older_run_is_waited_for(facts: Facts) -> Decision | None:
-    """Wait for a Job of an earlier spec, or of an earlier resource of the same name."""
-    if not _others(facts):
-        return None
-    text = f"Waits for Job {_others(facts)[0].name} of an earlier spec: a migration is never killed."
-    return Decision("Pending", reasons.WAITING_FOR_OLDER_RUN, text, requeue_after=WHILE_OTHERS_WORK)
-
-
-def wanted_run_is_at_work(facts: Facts) -> Decision | None:
-    """Tell of the Job of the wanted run while it has not ended."""
-    job = facts.observation.job
-    if job is None or not job.owned or not job.active:
-        return None
-    decision = describe_running(facts.observation, job, facts.now)
-    if facts.observation.migration.suspend:
-        text = f"{decision.message} spec.suspend starts no further run and leaves this one alone."
-        return replace(decision, message=text)
-    return decision
-
-
-def wanted_run_succeeded(facts: Facts) -> Decision | None:
-    """Be ready when the newest run is the wanted one and ended well; its Job may long be gone."""
-    last = facts.last_of_wanted
-    if last.get("outcome") != "Succeeded":
-        return None
-    return Decision(
-        "Ready", last["reason"], last["message"], ready=True, reconciling=False, migrated=True, healthy=True
-    )
-
-
-def wanted_run_failed(facts: Facts) -> Decision | None:
-    """Stop when the newest run is the wanted one and failed for good: the same input would fail again."""
-    last = facts.last_of_wanted
-    if last.get("outcome") != "Failed":
-        return None
-    unhealthy = last["reason"] == "CheckFailed"
-    return Decision(
-        "Blocked" if last["reason"] in ("DatabaseAhead", "Refused") else "Failed",
-        last["reason"],
-        last["message"] if _says_how(last["message"]) else f"{last['message']} {AGAIN}",
-        reconciling=False,
-        stalled=True,
-        migrated=unhealthy,
-        healthy=False if unhealthy else None,
-    )
-
-
-def suspended(facts: Facts) -> Decision | None:
-    """Start nothing: a person asked for that."""
-    if not facts.observation.migration.suspend:
-        return None
-    text = "No run is started while spec.suspend is true."
-    return Decision("Suspended", reasons.SUSPENDED, text, reconciling=False)
-
-
-def name_is_taken(facts: Facts) -> Decision | None:
-    """Wait while a Job of the wanted name belongs to another resource, for example to a deleted one of this name."""
-    job = facts.observation.job
-    if job is None or job.owned:
-        return None
-    text = f"Job {job.name} exists and belongs to another resource. If it stays, delete it."
-    return Decision("Blocked", reasons.JOB_NAME_TAKEN, text, requeue_after=WHILE_BLOCKED)
-
-
-def leftover_is_removed(facts: Facts) -> Decision | None:
-    """Remove a Job of the wanted name that ended and tells nothing about the wanted run.
-
-    Either it ran before another run (a rollback to an earlier image), or it ran out of time before its pod could start.
-    """
-    job = facts.observation.job
-    if job is None:
-        return None
-    remove = (DeleteJob(job.name, job.uid, job.resource_version),)
-    before = facts.observation.ready
-    if not facts.observation.is_recorded(job) and before.get("reason") in reasons.STARTED_NOTHING:
-        return Decision("Blocked", before["reason"], before["message"], actions=remove, requeue_after=WHILE_PENDING)
-    text = f"Job {job.name} of an earlier run is removed; then it runs again."
-    return Decision("Pending", reasons.STARTING, text, actions=remove, requeue_after=1.0)
-
-
-def job_was_rejected(facts: Facts) -> Decision | None:
-    """Say that the API server refused the Job in this very pass."""
-    if not facts.observation.refusal:
-        return None
-    return _rejected(facts.observation.refusal)
-
-
-def rejected_job_is_tried_again(facts: Facts) -> Decision | None:
-    """Try a Job that was refused before again, without claiming in between that it starts."""
-    before, migration = facts.observation.ready, facts.observation.migration
-    same_spec = facts.observation.status.get("observedGeneration") == migration.generation
-    if before.get("reason") != reasons.JOB_REJECTED or not same_spec:
-        return None
-    return replace(_rejected(before["message"]), message=before["message"], actions=(CreateJob(),))
-
-
-def run_starts(facts: Facts) -> Decision | None:
-    """Create the Job; the status that says so is written first."""
-    text = f"Job {facts.observation.migration.job_name} is about to start."
-    return Decision("Pending", reasons.STARTING, text, actions=(CreateJob(),), requeue_after=WHILE_PENDING)
-
-
-RULES: tuple[Rule, ...] = (
-    deletion_waits,
-    deletion_goes_on,
-    older_run_never_started,
-    older_run_is_waited_for,
-    wanted_run_is_at_work,
-    wanted_run_succeeded,
-    wanted_run_failed,
-    suspended,
-    name_is_taken,
-    leftover_is_removed,
-    job_was_rejected,
-    rejected_job_is_tried_again,
-    run_starts,
-)
-
-
-def _others(facts: Facts) -> tuple[JobView, ...]:
-    """Return the Jobs at work that are not the wanted run's own."""
-    wanted = facts.observation.migration.job_name
-    return tuple(job for job in facts.at_work if job.name != wanted or not job.owned)
-
-
-def _rejected(message: str) -> Decision:
-    text = reasons.advise(reasons.JOB_REJECTED, message)
-    return Decision("Blocked", reasons.JOB_REJECTED, text, reconciling=False, stalled=True, requeue_after=WHILE_REFUSED)
-
-
-def _says_how(message: str) -> bool:
-    """Say whether a message tells already how to get another try."""
-    return "lockgate.dev/retry" in message or "also starts the next try" in message
 
 
 def _with_finalizer(facts: Facts, decision: Decision) -> tuple[Action, ...]:

@@ -6,6 +6,8 @@ A reason is part of the interface: people write alerts on it. Never change the m
 
 from __future__ import annotations
 
+from lockgate.wording import sentence
+
 __all__ = ["ADVICE", "STARTED_NOTHING", "advise"]
 
 # Ready is True
@@ -87,4 +89,4 @@ ADVICE = {
 def advise(reason: str, message: str) -> str:
     """Return the message with what to do about it, unless it says so already."""
     advice = ADVICE.get(reason, "")
-    return message if not advice or advice in message else f"{message.rstrip()} {advice}"
+    return message if not advice or advice in message else f"{sentence(message)} {advice}"

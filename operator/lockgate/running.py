@@ -12,7 +12,7 @@ from lockgate.outcomes import explain_failure
 from lockgate.report import Progress
 from lockgate.symptoms import why_not_started
 from lockgate.views import JobView, PodView
-from lockgate.wording import one_line
+from lockgate.wording import masked, one_line
 
 __all__ = ["describe_running", "leading_pod", "run_status"]
 
@@ -60,7 +60,7 @@ def run_status(observation: Observation, job: JobView) -> dict[str, Any]:
         "image": job.image,
         "startedAt": job.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "step": one_line(progress.step, 200),
-        "statement": one_line(progress.statement, 500),
+        "statement": one_line(masked(progress.statement), 500),
         "percent": progress.percent,
         "waitingFor": one_line(progress.waiting_for, 300),
     }

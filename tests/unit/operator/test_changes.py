@@ -288,9 +288,25 @@ async def test_progress_is_written_at_most_every_two_seconds(world: Any) -> None
     for step in range(2, 6):
         world.progress(pod, Progress(step=f"{step}/9 a"))
         world.pass_time(0.3)
-        await world.reconcile()
+        assert 0 < await world.reconcile() <= 2
     assert len(world.api.writes) == writes
 
     world.pass_time(1)
     await world.reconcile()
     assert world.status()["run"]["step"] == "5/9 a"
+
+
+async def test_figures_that_move_right_after_a_write_are_not_forgotten(world: Any) -> None:
+    world.migration()
+    await world.succeed()
+    world.app_pod("a", held=False)
+    world.pass_time(3)
+    await world.reconcile()
+    world.app_pod("b", held=False)
+
+    again = await world.reconcile()
+    assert world.status()["gate"]["opened"] == 1
+    world.pass_time(again)
+    assert await world.reconcile() is None
+
+    assert world.status()["gate"]["opened"] == 2

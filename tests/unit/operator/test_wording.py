@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.wording import meaningful, one_line, plural, summary
+from lockgate.wording import masked, meaningful, one_line, plural, summary
 
 
 @given(st.text(), st.integers(min_value=2, max_value=200))
@@ -33,3 +33,11 @@ def test_revisions_are_shortened_for_a_column() -> None:
 
 def test_counts_agree_with_their_noun() -> None:
     assert (plural(1, "pod"), plural(0, "pod"), plural(3, "pod")) == ("1 pod", "0 pods", "3 pods")
+
+
+def test_passwords_that_a_statement_sets_are_masked() -> None:
+    assert (
+        masked("ALTER ROLE app PASSWORD 'it''s' VALID UNTIL 'now'") == "ALTER ROLE app PASSWORD '***' VALID UNTIL 'now'"
+    )
+    assert masked("CREATE ROLE app LOGIN password E'x") == "CREATE ROLE app LOGIN password '***'"
+    assert masked("ALTER TABLE password ADD x text") == "ALTER TABLE password ADD x text"
