@@ -30,12 +30,12 @@ POLICIES = {("MutatingAdmissionPolicy", "gate.lockgate.dev"), ("MutatingAdmissio
 
 
 def rights(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
-    return {
-        (group, resource): set(rule["verbs"])
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
+    found: dict[tuple[str, str], set[str]] = {}
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                found.setdefault((group, resource), set()).update(rule["verbs"])
+    return found
 
 
 def of_kind(objects: Objects, *kinds: str) -> set[tuple[str, str]]:
@@ -56,6 +56,8 @@ def test_the_operator_has_exactly_the_rights_of_the_design(render: Render) -> No
 
     assert rights(objects["ClusterRole", "operator.lockgate.dev"]) == OPERATOR_RIGHTS
     assert rights(objects["Role", "lockgate-leader"]) == LEADER_RIGHTS
+    named = [rule for rule in objects["Role", "lockgate-leader"]["rules"] if "create" not in rule["verbs"]]
+    assert [rule["resourceNames"] for rule in named] == [[environment(objects)["LOCKGATE_LEASE_NAME"]]]
     bound = {
         (key, body["roleRef"]["kind"], body["roleRef"]["name"])
         for key, body in objects.items()
@@ -203,9 +205,8 @@ def test_every_pod_of_the_chart_is_restricted(render: Render) -> None:
 
 
 def test_the_operator_is_told_what_it_needs_and_nothing_else(render: Render) -> None:
-    objects = render(
-        "image.repository=registry.example.com:5000/lockgate", "image.tag=7.0.1", "image.pullPolicy=Always"
-    )
+    image = "registry.example.com:5000/lockgate:7.0.1"
+    objects = render(f"image.repository={image[:-6]}", "image.tag=7.0.1", "image.pullPolicy=Always")
 
     (container,) = operator_pod(objects)["containers"]
     assert container["image"] == image
@@ -217,6 +218,7 @@ def test_the_operator_is_told_what_it_needs_and_nothing_else(render: Render) -> 
         "LOCKGATE_OPERATOR_IMAGE": image,
         "LOCKGATE_OPERATOR_IMAGE_PULL_POLICY": "Always",
         "LOCKGATE_LEADER_ELECTION": "true",
+        "LOCKGATE_LEASE_NAME": "lockgate",
         "LOCKGATE_LOG_FORMAT": "json",
         "LOCKGATE_LOG_LEVEL": "info",
     }
