@@ -39,7 +39,7 @@ up_kind() {
   "$CHECKOUT/cluster/tools.sh" kind
   local image=()
   # kind pins its own node image by digest; for another minor version it is taken by tag.
-  [[ $MINOR == 1.37 ]] || image=(--image "kindest/node:v$KUBERNETES")
+  [[ $KUBERNETES == "$NEWEST" ]] || image=(--image "kindest/node:v$KUBERNETES")
   [[ -z ${LOCKGATE_KIND_IMAGE:-} ]] || image=(--image "$LOCKGATE_KIND_IMAGE")
   if "$KIND_BINARY" get clusters 2>/dev/null | grep -qx "$KIND_NAME"; then
     say "the kind cluster $KIND_NAME is already there"

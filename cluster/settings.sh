@@ -6,7 +6,8 @@ CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${LOCKGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockgate}
 mkdir -p "$CACHE" && CACHE=$(cd "$CACHE" && pwd -P)
 
-KUBERNETES=${LOCKGATE_KUBERNETES:-1.37.1} # 1.36.4 is the other one with a module file in go/
+NEWEST=1.37.1 # 1.36.4 is the other one with a module file in go/
+KUBERNETES=${LOCKGATE_KUBERNETES:-$NEWEST}
 KUBERNETES=${KUBERNETES#v}
 MINOR=${KUBERNETES%.*}
 HELM3=v3.22.0

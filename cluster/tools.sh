@@ -38,10 +38,14 @@ compile() {
   shift 3
   [[ -d $folder ]] && return
   need_go
+  exec 9>"$TOOLS/lock"
+  flock -n 9 || { say "waiting for another session that compiles"; flock 9; }
+  [[ -d $folder ]] && return
   say "compiling $name: about $minutes on two cores, once; kept in $folder"
   rm -rf "$folder.part" && mkdir -p "$folder.part"
-  GOBIN=$folder.part with_progress "$name" "$CACHE/log/compile-$(basename "$folder")" "$@"
+  GOBIN=$folder.part with_progress "$name" "$CACHE/log/compile-$(basename "$folder")" "$@" 9>&-
   mv "$folder.part" "$folder"
+  flock -u 9
 }
 
 kubernetes_binaries() { # PACKAGE...; the module file names the commands of Kubernetes as its tools
@@ -52,7 +56,11 @@ kubernetes_binaries() { # PACKAGE...; the module file names the commands of Kube
 
 install_module() { cd "$CACHE" && go_command install -v -trimpath -ldflags "-s -w ${2:-}" "$1"; }
 
-link() { ln -sfn "$1" "$LINKS/$2" && ln -sfn "$1" "$TOOLS_DIR/$2"; }
+# link BINARY NAME: for this version of Kubernetes; for the newest one also without a version in the path.
+link() {
+  ln -sfn "$1" "$LINKS/$2"
+  [[ $KUBERNETES != "$NEWEST" ]] || ln -sfn "$1" "$TOOLS_DIR/$2"
+}
 
 clients() {
   local helm version
@@ -100,13 +108,11 @@ kind() {
 TOOLS=$CACHE/tools
 KEY=$KUBERNETES-$(cat "$MODULE/go.mod" "$MODULE/go.sum" | sha256sum | cut -c1-8)
 mkdir -p "$TOOLS" "$LINKS"
-exec 9>"$TOOLS/lock"
-flock -n 9 || { say "waiting for another session that compiles the tools"; flock 9; }
 for what in "${@:-clients}"; do
   case $what in
-    clients) clients 9>&- ;;
-    node) node 9>&- ;;
-    kind) kind 9>&- ;;
+    clients) clients ;;
+    node) node ;;
+    kind) kind ;;
     *) die "unknown: $what (clients, node or kind)" ;;
   esac
 done
