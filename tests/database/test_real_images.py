@@ -1,0 +1,90 @@
+"""What runs in images that are not ours: other versions, the zipapp, and a long history from PyPI."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipapp
+from pathlib import Path
+
+import pytest
+
+OLDEST = ("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2")
+MLFLOW = ("mlflow-skinny==3.17.2", "alembic>=1.16", "sqlalchemy>=2.0", "psycopg[binary]>=3.2")
+
+
+@pytest.mark.parametrize(
+    ("style", "driver", "last"),
+    [("sync", "psycopg2", "r4"), ("async", "asyncpg", "r4"), ("engine_begin", "psycopg2", "t3")],
+)
+def test_the_oldest_alembic_and_sqlalchemy_migrate_the_same(style, driver, last, environment, project, run, database):
+    python = str(environment(*OLDEST))
+
+    result = run(project(style), driver=driver, python=python)
+    again = run(project(style), driver=driver, python=python)
+
+    assert (result.code, result.report.reached) == (0, (last,)), result.output
+    assert (again.code, again.reason, again.progress) == (0, "NothingToDo", []), again.output
+    assert database.value("SELECT count(*) FROM lockgate.history") == len(result.report.applied)
+    assert database.advisory_locks() == 0
+
+
+def test_the_oldest_alembic_and_sqlalchemy_report_a_failure_the_same(environment, project, run):
+    result = run(project("failing"), driver="psycopg2", python=str(environment(*OLDEST)))
+
+    assert (result.code, result.reason, result.report.failure.sqlstate) == (20, "MigrationFailed", "23505"), (
+        result.output
+    )
+
+
+def test_the_zipapp_ends_with_the_exit_code(tmp_path, project, database):
+    source = Path(__file__).parents[2] / "operator" / "lockgate"
+    for path in [*(source / name for name in ("__init__.py", "errors.py", "report.py")), *source.glob("runner/*.py")]:
+        copy = tmp_path / "app" / "lockgate" / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    zipapp.create_archive(tmp_path / "app", tmp_path / "lockgate.pyz", main="lockgate.runner.command_line:main")
+
+    def code(*arguments):
+        command = [sys.executable, "-I", tmp_path / "lockgate.pyz", *arguments]
+        environ = {"DATABASE_URL": database.url()}
+        return subprocess.run(command, cwd=project("failing"), env=environ, capture_output=True, check=False).returncode
+
+    assert (code("--version"), code("migrate")) == (0, 20)
+    assert code("migrate", "--lock-wait", "x") == 21
+
+
+def test_an_image_without_alembic_is_told_what_to_do(environment, project, run):
+    result = run(project("sync"), python=str(environment("typing-extensions>=4")))
+
+    assert (result.code, result.reason) == (21, "AlembicNotInstalled"), result.output
+    assert "alembic.python" in result.report.message
+
+
+def test_a_driver_that_the_image_does_not_contain_is_named(environment, project, run):
+    result = run(project("sync"), driver="psycopg", python=str(environment(*OLDEST)))
+
+    assert (result.code, result.reason) == (21, "DriverNotInstalled"), result.output
+    assert "'psycopg'" in result.report.message
+
+
+def test_ten_runners_apply_mlflows_history_at_once_one_applies_and_none_fails(environment, start, database):
+    python = environment(*MLFLOW)
+    folder = next((python.parents[1] / "lib").glob("python*/site-packages"))
+    base = (
+        "import sys; from sqlalchemy import create_engine;"
+        " from mlflow.store.tracking.dbmodels.initial_models import Base;"
+        " Base.metadata.create_all(create_engine(sys.argv[1]))"
+    )
+    subprocess.run([python, "-c", base, database.url()], check=True)
+
+    processes = [
+        start(folder, "migrate", "--config", "mlflow/store/db_migrations/alembic.ini", python=str(python))
+        for _ in range(10)
+    ]
+    results = [process.end(timeout=180) for process in processes]
+
+    assert [result.code for result in results] == [0] * 10, "".join(result.output for result in results)
+    assert sorted(result.reason for result in results) == ["Migrated", *["NothingToDo"] * 9]
+    assert max(len(result.report.applied) for result in results) == 67
+    assert database.value("SELECT count(*) FROM lockgate.history") == 67
