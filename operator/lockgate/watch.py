@@ -1,12 +1,12 @@
 """Tells the work queue that something changed, by kopf's watches.
 
 They survive disconnects, expired versions and silent streams; nothing else of kopf is used. A handler for raw events
-keeps no state, so kopf writes nothing: no annotation, no finalizer, no event. The handlers only put keys into the queue,
-since kopf never repeats one that fails.
+keeps no state, so kopf writes nothing: no annotation, no finalizer, no event. The handlers only put keys into the
+queue, since kopf never repeats one that fails.
 
-kopf runs in a thread with a loop of its own: on its way out it cancels every task of its loop that is new to it. Two of
-its operators run side by side, because one watches a resource only once, with one selector, and there are two sorts of
-pods: those that wait for a schema and those that migrate. Two selective streams are cheaper than all pods.
+kopf runs in threads with a loop each: on its way out it cancels every task of its loop that is new to it. There are
+two, because one watches a resource only once, with one selector, and there are two sorts of pods: those that wait for a
+schema and those that migrate. Two selective streams are cheaper than all pods of the cluster.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ STREAMS = (
     ),
     (Stream("", "v1", "pods", "lockgate.dev/run-of"),),
 )
-"""One tuple per kopf operator; no resource occurs twice in one."""
+"""One tuple per thread; no resource occurs twice in one."""
 
 
 class Watch:
@@ -65,23 +65,27 @@ class Watch:
         namespaces: Collection[str] = (),
         streams: Collection[Collection[Stream]] = STREAMS,
     ) -> None:
-        """Take ``changed``, to be called in the watch's thread, and namespaces (none: all)."""
-        self._login, self._changed = login, changed
-        self._namespaces, self._streams = tuple(namespaces), streams
+        """Take ``changed``, to be called in a thread of the watch, and namespaces (none: all)."""
+        self._login, self._changed, self._namespaces = login, changed, tuple(namespaces)
         self._stop = threading.Event()
         self._over: asyncio.Future[None] | None = None
-        self._thread = threading.Thread(target=self._main, name="watch", daemon=True)
+        self._ended = 0
+        self._threads = [
+            threading.Thread(target=self._main, args=(part,), name=f"watch-{number}", daemon=True)
+            for number, part in enumerate(streams)
+        ]
 
     def start(self) -> None:
-        """Start the thread; call it in the loop that will await `ended`."""
+        """Start the threads; call it in the loop that will await `ended`."""
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        """Whether all of it runs."""
+        return all(thread.is_alive() for thread in self._threads)
 
     async def ended(self) -> None:
         """Wait for the watch to end. Raises what ended it, and nothing if that was `stop`."""
@@ -93,42 +97,41 @@ class Watch:
         """Ask the watch to end."""
         self._stop.set()
 
-    def _main(self) -> None:
+    def _main(self, streams: Collection[Stream]) -> None:
         problem: BaseException | None = None
         try:
-            asyncio.run(self._operators())
+            asyncio.run(self._operator(streams))
         except BaseException as error:
             problem = error
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._report, problem)
 
     def _report(self, problem: BaseException | None) -> None:
+        """Remember the first problem; without one, that all has ended."""
         if self._over is None or self._over.done():
             return
-        if problem is None:
-            self._over.set_result(None)
-        else:
+        if problem is not None:
             self._over.set_exception(RuntimeError(f"The watch ended: {type(problem).__name__}: {problem}"))
-
-    async def _operators(self) -> None:
-        try:
-            await asyncio.gather(*(self._operator(streams) for streams in self._streams))
-            if not self._stop.is_set():
-                raise RuntimeError("kopf ended without an error")
-        finally:
-            self._stop.set()  # a thread of the loop's executor waits for it, and the loop waits for that thread
+        self._ended += 1
+        if self._ended == len(self._threads) and not self._over.done():
+            self._over.set_result(None)
 
     async def _operator(self, streams: Collection[Stream]) -> None:
         where: dict[str, Any] = {"namespaces": self._namespaces} if self._namespaces else {"clusterwide": True}
         # kopf's own identity contains the user's name, and the user of a container has none: it would not start.
         where["identity"] = "lockgate"
-        await kopf.operator(
-            registry=self._registry(streams),
-            settings=_settings(streams),
-            standalone=True,
-            stop_flag=self._stop,
-            **where,
-        )
+        try:
+            await kopf.operator(
+                registry=self._registry(streams),
+                settings=_settings(streams),
+                standalone=True,
+                stop_flag=self._stop,
+                **where,
+            )
+            if not self._stop.is_set():
+                raise RuntimeError("kopf ended without an error")
+        finally:
+            self._stop.set()  # ends the other part, and a thread of this loop's executor that the loop waits for
 
     def _registry(self, streams: Collection[Stream]) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
