@@ -65,7 +65,7 @@ class Verdict:
 
 def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
     """Return the seconds to pause after an attempt: 0.1, growing by 1.6, at most 10, with jitter."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 1.6 ** (attempt - 1)) * uniform(0.5, 1.0)
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 1.6 ** min(attempt - 1, 20)) * uniform(0.5, 1.0)
 
 
 def judge(*, error: LockgateError | None, pending: int, moved: bool, more: bool, configured: bool) -> Verdict:

@@ -1,0 +1,90 @@
+"""The command line says what it can do, and refuses what it cannot with a report like any other."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from lockgate.report import Report, fold, read_report
+from lockgate.runner.command_line import execute, main
+from lockgate.runner.configuration import OPTIONS
+from lockgate.runner.progress import Narrator
+from lockgate.runner.publication import Publisher
+from lockgate.runner.redaction import Redactor
+
+
+@pytest.mark.parametrize("command", ["migrate", "wait"])
+def test_help_names_every_flag_its_variable_and_the_exit_codes(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "exit codes:" in said
+    for option in OPTIONS:
+        assert (option.flag in said) == (command in option.commands)
+        assert (f"[{option.variable}]" in said.replace("\n", "")) == (
+            command in option.commands
+        ) or option.variable in said
+
+
+def test_an_unknown_flag_is_a_configuration_error_with_a_report(capsys, monkeypatch):
+    monkeypatch.setenv("LOCKGATE_OUTPUT", "json")
+
+    assert execute(["migrate", "--fast"]) == 21
+    report = read_report(capsys.readouterr().out)
+    assert (report.reason, report.exit_code) == ("InvalidConfiguration", 21)
+    assert "--fast" in report.message
+
+
+def test_a_secret_in_a_bad_value_is_not_repeated(capsys, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://shop:s3cret@db/shop")
+
+    assert execute(["migrate", "--lock-wait", "postgresql://shop:s3cret@db/shop"]) == 21
+    assert "s3cret" not in capsys.readouterr().out
+
+
+def test_a_folder_without_a_configuration_is_named(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://shop:s3cret@127.0.0.1:1/shop")
+    monkeypatch.setattr("lockgate.runner.interruption.Interruption.listen", lambda *_, **__: None)
+
+    assert execute(["migrate"]) == 21
+    assert str(tmp_path) in capsys.readouterr().out.replace("\n", "")
+
+
+def test_progress_lines_fold_and_the_report_is_the_last_line(tmp_path):
+    stream = io.StringIO()
+    narrator = Narrator(output="json", redact=Redactor(["postgresql://shop:s3cret@db/shop"]), stream=stream)
+    narrator.tell("applying", step="1/2 a1 s3cret", pending=2)
+    narrator.tell("running", statement="SELECT\n  1", waiting_for="lock held by pid 7")
+    publish = Publisher(narrator, str(tmp_path / "message"))
+
+    assert publish(Report("Failed", "MigrationFailed", "s3cret", exit_code=20)) == 20
+    narrator.tell("late")
+
+    lines = stream.getvalue().splitlines()
+    progress = fold(lines)
+    assert (progress.step, progress.statement, progress.waiting_for) == ("1/2 a1 ***", "SELECT 1", "lock held by pid 7")
+    assert json.loads(lines[-1])["lockgate"] == "report"
+    assert json.loads((tmp_path / "message").read_text()) == json.loads(lines[-1])
+
+
+def test_plain_output_is_for_people(capsys):
+    narrator = Narrator(output="plain", redact=Redactor())
+    narrator.tell("applying", "applying 1/2 a1 add orders", step="1/2 a1 add orders")
+    narrator.tell("running", statement="SELECT 1")
+    Publisher(narrator, "")(Report("Succeeded", "Migrated", "Applied 2 revision(s)."))
+
+    assert capsys.readouterr().out == (
+        "lockgate: applying 1/2 a1 add orders\nlockgate: Migrated: Applied 2 revision(s).\n"
+    )
+
+
+def test_a_reader_that_went_away_stops_nothing():
+    stream = io.StringIO()
+    stream.close()
+
+    Narrator(output="json", redact=Redactor(), stream=stream).tell("applying", step="1/1 a1")

@@ -1,0 +1,315 @@
+"""The pure decisions of the runner: what an entry into env.py amounts to, what errors mean, who is ahead of whom."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockgate.errors import (
+    DatabaseAhead,
+    DatabaseBusy,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    DriverNotInstalled,
+    InvalidConfiguration,
+    InvalidRevisions,
+    LockBusy,
+    MigrationFailed,
+    NoProgress,
+    TransactionPooler,
+    UnsupportedDatabase,
+)
+from lockgate.runner.checks import IndexCheck, SqlCheck, index_result, sql_result
+from lockgate.runner.database_url import own_url
+from lockgate.runner.lock import Holder, acquire, fence_key, leader_key
+from lockgate.runner.migrate import LONGEST_PAUSE, backoff, judge
+from lockgate.runner.outcome import brief, classify, sqlstate_of
+from lockgate.runner.plan import ahead, ancestors
+from lockgate.runner.server import Server, objection
+from lockgate.runner.session_settings import NAME_LIMIT, Settings, application_name, settings_statement
+from lockgate.runner.sessions import built_index, is_patient
+
+NOTHING = {"error": None, "pending": 0, "moved": False, "more": False, "configured": True}
+
+
+def test_an_entry_that_leaves_nothing_pending_is_done():
+    assert judge(**NOTHING).done
+
+
+def test_an_entry_that_left_more_on_purpose_and_moved_is_entered_again_without_counting():
+    verdict = judge(**{**NOTHING, "pending": 2, "more": True, "moved": True})
+
+    assert (verdict.retry, verdict.counts) == (True, False)
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_an_entry_that_did_not_move_is_no_progress(more):
+    assert isinstance(judge(**{**NOTHING, "pending": 2, "more": more}).error, NoProgress)
+
+
+def test_an_entry_that_ran_nothing_is_no_progress():
+    assert isinstance(judge(**{**NOTHING, "configured": False}).error, NoProgress)
+
+
+@pytest.mark.parametrize(
+    ("error", "retry"),
+    [
+        (DatabaseBusy(""), True),
+        (DatabaseUnreachable(""), True),
+        (LockBusy(""), False),
+        (MigrationFailed(""), False),
+        (InvalidRevisions(""), False),
+    ],
+)
+def test_only_what_can_succeed_later_is_tried_again(error, retry):
+    assert judge(**{**NOTHING, "error": error, "pending": 1}).retry is retry
+
+
+@given(st.integers(1, 10_000), st.floats(0.5, 1.0))
+def test_pauses_are_bounded(attempt, jitter):
+    assert 0 < backoff(attempt, lambda _low, _high: jitter) <= LONGEST_PAUSE
+
+
+class StateError(Exception):
+    def __init__(self, state, text=""):
+        super().__init__(text)
+        self.sqlstate = state
+
+
+class CodeError(Exception):
+    pgcode = "40P01"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StateError("55P03"), DatabaseBusy),
+        (StateError("40001"), DatabaseBusy),
+        (CodeError(), DatabaseBusy),
+        (StateError("57P01"), DatabaseUnreachable),
+        (StateError("08006"), DatabaseUnreachable),
+        (StateError("25006"), DatabaseReadOnly),
+        (StateError("23505"), MigrationFailed),
+        (StateError("57014", "canceling statement due to statement timeout"), MigrationFailed),
+        (ConnectionResetError(), DatabaseUnreachable),
+        (ModuleNotFoundError("No module named 'psycopg2'", name="psycopg2"), DriverNotInstalled),
+        (ValueError("x"), MigrationFailed),
+    ],
+)
+def test_errors_are_classified_by_what_they_mean(error, kind):
+    assert type(classify(error)) is kind
+
+
+def test_an_error_is_found_behind_wrappers_causes_and_groups():
+    outer = RuntimeError("env.py gave up")
+    outer.__cause__ = StateError("55P03")
+    group = RuntimeError("unhandled errors in a TaskGroup")
+    group.exceptions = (outer,)
+
+    assert sqlstate_of(group) == "55P03"
+
+
+def test_a_refused_login_is_configuration_only_while_connecting():
+    error = Exception('FATAL: password authentication failed for user "shop"')
+
+    assert type(classify(error, connecting=True)) is InvalidConfiguration
+
+
+def test_the_values_of_rows_are_not_repeated():
+    error = StateError("23505", 'duplicate key violates "u"\nDETAIL:  Key (email)=(ann@example.com) already exists.')
+
+    assert "ann@example.com" not in brief(error)
+    assert "duplicate key" in brief(error)
+
+
+OWN = {"a": (), "b": ("a",)}
+
+
+def test_a_database_is_ahead_where_history_knows_the_way_from_our_heads():
+    lineage = {"c": ("b",), "d": ("c",)}
+
+    assert ahead(["d"], ["d"], ["b"], OWN, lineage, accept=True) is None
+    assert isinstance(ahead(["d"], ["d"], ["b"], OWN, lineage, accept=False), DatabaseAhead)
+
+
+def test_a_row_that_history_does_not_know_is_refused():
+    assert isinstance(ahead(["d"], ["d"], ["b"], OWN, {}, accept=True), DatabaseAhead)
+
+
+def test_a_database_of_another_branch_is_no_database_that_is_ahead():
+    error = ahead(["x"], ["x"], ["b"], OWN, {"x": ("a",)}, accept=True)
+
+    assert isinstance(error, InvalidRevisions)
+    assert "lacks b" in error.message
+
+
+def test_a_merge_that_is_known_only_to_history_contains_both_sides():
+    assert ancestors(["m"], {"m": ("b", "z"), "z": ()}, OWN) == {"m", "a", "b", "z"}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({}, type(None)),
+        ({"pooled": True}, type(None)),
+        ({"shared": True, "pooled": True}, TransactionPooler),
+        ({"in_recovery": True}, DatabaseReadOnly),
+        ({"version_number": 110022}, UnsupportedDatabase),
+        ({"product": "CockroachDB CCL v24.1"}, UnsupportedDatabase),
+    ],
+)
+def test_servers_where_no_migration_may_run_are_refused(change, kind):
+    good = {
+        "product": "PostgreSQL 15.18 on x86_64",
+        "version_number": 150018,
+        "in_recovery": False,
+        "pooled": False,
+        "shared": False,
+        "fingerprint": "",
+    }
+    assert type(objection(Server(**{**good, **change}))) is kind
+
+
+@pytest.mark.parametrize(
+    ("url", "installed", "driver"),
+    [
+        ("postgresql://db/shop", {"psycopg", "psycopg2"}, "psycopg2"),
+        ("postgres://db/shop", {"psycopg"}, "psycopg"),
+        ("postgresql://db/shop", {"asyncpg"}, "asyncpg"),
+        ("postgresql+asyncpg://db/shop", {"asyncpg", "psycopg"}, "asyncpg"),
+        ("postgresql+psycopg_async://db/shop", {"psycopg"}, "psycopg"),
+    ],
+)
+def test_a_url_gets_a_driver_that_the_image_has(url, installed, driver):
+    assert (
+        own_url(url, default_driver="psycopg2", installed=installed.__contains__).drivername == f"postgresql+{driver}"
+    )
+
+
+def test_a_url_for_libpq_works_with_asyncpg():
+    url = own_url(
+        "postgresql://db/shop?sslmode=require&connect_timeout=3",
+        default_driver="psycopg2",
+        installed={"asyncpg"}.__contains__,
+    )
+    assert dict(url.query) == {"ssl": "require"}
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("mysql://db/shop", UnsupportedDatabase),
+        ("host=db", InvalidConfiguration),
+        ("postgresql+psycopg://db/shop", DriverNotInstalled),
+        ("postgresql://db/shop", DriverNotInstalled),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_being_quoted(url, kind):
+    with pytest.raises(kind) as caught:
+        own_url(url, default_driver="psycopg2", installed=lambda _name: False)
+
+    assert url not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("statement", "patient"),
+    [
+        ("CREATE INDEX CONCURRENTLY i ON t (a)", True),
+        ("create unique index concurrently if not exists i on t (a)", True),
+        ("-- why\n/* and */ DROP INDEX CONCURRENTLY i", True),
+        ("REINDEX INDEX CONCURRENTLY i", True),
+        ("REINDEX (VERBOSE) TABLE CONCURRENTLY t", True),
+        ("ALTER TABLE p DETACH PARTITION c CONCURRENTLY", True),
+        ("CREATE INDEX i ON t (a)", False),
+        ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", False),
+        ("ALTER TABLE t ADD COLUMN concurrently int", False),
+        ("COMMENT ON TABLE t IS 'CREATE INDEX CONCURRENTLY'", False),
+    ],
+)
+def test_only_statements_that_stop_nobody_may_wait_without_limit(statement, patient):
+    assert is_patient(statement) is patient
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("CREATE INDEX CONCURRENTLY Items_Name ON items (name)", "items_name"),
+        ('CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS "My ""i" ON items (name)', 'My "i'),
+        ("CREATE INDEX items_name ON items (name)", ""),
+    ],
+)
+def test_the_index_that_is_built_is_known_by_name(statement, name):
+    assert built_index(statement) == name
+
+
+def test_an_index_left_invalid_by_an_earlier_try_counts_once_it_is_built_again():
+    old = frozenset({"public.i", "public.j"})
+
+    assert index_result(IndexCheck(), old, old, frozenset()).passed
+    assert not index_result(IndexCheck(), old, old, frozenset({"i"})).passed
+    assert not index_result(IndexCheck(), frozenset(), frozenset({"public.i"}), frozenset()).passed
+    assert index_result(IndexCheck(ignore=("*",)), frozenset(), frozenset({"public.i"}), frozenset()).passed
+
+
+@pytest.mark.parametrize(
+    ("rows", "expect", "passed"),
+    [
+        ([(True,)], "true", True),
+        ([(False,)], "true", False),
+        ([(None,)], "null", True),
+        ([(3, "x")], "3", True),
+        ([], "true", False),
+    ],
+)
+def test_the_first_column_of_the_first_row_is_what_counts(rows, expect, passed):
+    assert sql_result(SqlCheck("c", "SELECT", expect), rows).passed is passed
+
+
+@given(st.text(), st.text(), st.text())
+def test_an_application_name_is_short_and_harmless(resource, pod, role):
+    settings = Settings(resource=resource, pod=pod, role=role, lock_timeout_ms=500)
+
+    assert len(application_name(settings).encode()) <= NAME_LIMIT
+    statement = settings_statement(settings)
+    assert ":" not in statement
+    assert "%" not in statement
+
+
+def test_leader_and_fence_of_a_table_have_different_keys_in_64_bits():
+    keys = {make(schema, table) for make in (leader_key, fence_key) for schema in ("", "a") for table in ("t", "u")}
+
+    assert len(keys) == 8
+    assert all(-(2**63) <= key < 2**63 for key in keys)
+
+
+class FakeLock:
+    def __init__(self, free_after):
+        self.tries, self.free_after = 0, free_after
+
+    def try_acquire(self):
+        self.tries += 1
+        return self.tries > self.free_after
+
+    def release(self):
+        raise AssertionError("nobody has the lock to give it back")
+
+    def holder(self):
+        return Holder(4711, "lockgate shop/shop shop-7c leader")
+
+
+def test_waiting_tells_the_holder_and_ends_when_the_time_is_over():
+    now, told = [0.0], []
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    more = {"clock": lambda: now[0], "sleep": sleep, "uniform": lambda _low, high: high}
+    waited = acquire(FakeLock(3), wait=10, waiting=lambda holder, _seconds: told.append(str(holder)), **more)
+    assert waited == pytest.approx(1.5)
+    assert told == ["lock held by pid 4711 (lockgate shop/shop shop-7c leader)"] * 3
+
+    with pytest.raises(LockBusy) as caught:
+        acquire(FakeLock(10**6), wait=10, waiting=lambda _holder, _seconds: None, **more)
+    assert "pid 4711" in caught.value.message
+    assert now[0] == pytest.approx(11.5)
