@@ -96,7 +96,7 @@ cluster-down: ## stop it; nothing of it stays on the machine but the cache
 	@cluster/cluster.sh down
 
 .PHONY: demo
-demo: cluster images ## all set-up, then Lockgate at work on a real cluster
+demo: ## all set-up, then Lockgate at work on a real cluster
 	@demo/run.sh
 
 .PHONY: demo-down
