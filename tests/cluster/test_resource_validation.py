@@ -78,6 +78,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "no init container may be named lockgate",
     ),
     "a volume of our name": (in_template(volumes=[{"name": "lockgate"}]), "no volume may be named lockgate"),
+    "a mount without a path": (migrate(volumeMounts=[{"name": "ca"}]), "volumeMounts[0].mountPath: Required value"),
     "a label of ours": (
         {"template": {"metadata": {"labels": {"lockgate.dev/migration": "shop"}}}},
         "must not contain lockgate.dev/ keys",
