@@ -73,6 +73,8 @@ class LeaderElection:
         self._cluster, self._namespace, self._name, self.identity = cluster, namespace, name, identity
         self._times = times or LeaseTimes()
         self._clock, self._today, self._sleep, self._jitter = clock, today, sleep, jitter
+        self.problem: str | None = None
+        """Why the Lease cannot even be asked for; a missing right is one that nobody would notice otherwise."""
         self._seen: Object | None = None
         self._seen_at = 0.0
         self._renewed_at = 0.0
@@ -82,11 +84,14 @@ class LeaderElection:
         said = ""
         while True:
             try:
-                if await self._try():
+                ours = await self._try()
+                self.problem = None
+                if ours:
                     log.info("Lease %s/%s is ours (%s)", self._namespace, self._name, self.identity)
                     return
                 news = f"Standing by: {(self._seen or {}).get('holderIdentity')} holds the Lease"
             except ClusterError as error:
+                self.problem = str(error)
                 news = f"Cannot acquire the Lease. {error}"
             if news != said:
                 log.info("%s", news)

@@ -62,12 +62,17 @@ class Operator:
         )
         self._working = False
         self._access = Access(self._cluster, settings.namespaces)
+        self._election = _election(self._cluster, settings) if settings.leader_election else None
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run until ``stop`` or until it cannot go on; return the exit code."""
         health = HealthServer(
             live={"watch": self._watch_problem, "queue": self._queue_problem},
-            ready={"access": self._access.missing, "API server": self._access.unreachable},
+            ready={
+                "access": self._access.missing,
+                "API server": self._access.unreachable,
+                "Lease": lambda: self._election.problem if self._election else None,
+            },
             metrics=self._metrics.text,
         )
         port = await health.start(self._settings.host, self._settings.port)
@@ -86,18 +91,12 @@ class Operator:
 
     async def _work(self) -> int:
         await self._access.wait()
-        if not self._settings.leader_election:
+        election = self._election
+        if election is None:
             return await self._lead(None)
-        election = LeaderElection(
-            self._cluster,
-            namespace=self._settings.pod_namespace,
-            name=self._settings.lease_name,
-            # A pod's name is not enough: its container may be restarted.
-            identity=f"{self._settings.pod_name}_{uuid.uuid4().hex[:8]}",
-        )
-        await election.acquire()
         lost = False
         try:
+            await election.acquire()
             code = await self._lead(election)
             lost = code == LOST_THE_LEASE
             return code
@@ -148,6 +147,16 @@ class Operator:
     def _queue_problem(self) -> str | None:
         stuck = self._queue.stuck_seconds
         return f"no reconcile has ended for {stuck:.0f} s" if stuck > STUCK_SECONDS else None
+
+
+def _election(cluster: Cluster, settings: Settings) -> LeaderElection:
+    return LeaderElection(
+        cluster,
+        namespace=settings.pod_namespace,
+        name=settings.lease_name,
+        # A pod's name is not enough: its container may be restarted.
+        identity=f"{settings.pod_name}_{uuid.uuid4().hex[:8]}",
+    )
 
 
 async def _cancel(*tasks: asyncio.Task[object]) -> None:

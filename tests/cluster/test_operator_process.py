@@ -144,6 +144,13 @@ def test_an_operator_without_rights_waits_and_says_which_it_lacks(
     assert operator.ends_with(0)
 
 
+def test_an_operator_that_may_not_have_the_lease_is_not_ready(start: Callable[..., Process], namespace: str) -> None:
+    operator = start("homeless", "--pod-namespace", f"{namespace}-does-not-exist")
+    until(lambda: "Lease: Cannot create leases" in operator.get("/readyz")[1])
+    operator.process.send_signal(signal.SIGTERM)
+    assert operator.ends_with(0)
+
+
 def test_a_port_that_is_taken_ends_it_with_a_sentence(start: Callable[..., Process]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -239,12 +239,24 @@ async def test_a_lease_that_was_deleted_is_made_anew(server: LeaseServer, candid
 
 async def test_acquiring_waits_out_an_api_server_that_is_down(server: LeaseServer, candidate, virtual_time) -> None:
     server.down = True
-    acquire = asyncio.create_task(candidate("a").acquire())
+    a = candidate("a")
+    acquire = asyncio.create_task(a.acquire())
     await virtual_time.pass_by(60)
     assert not acquire.done()
+    assert a.problem == "No answer."
     server.down = False
     await virtual_time.pass_by(3)
     assert acquire.done()
+    assert a.problem is None
+
+
+async def test_standing_by_is_no_problem(candidate, virtual_time, spawn) -> None:
+    a, b = candidate("a"), candidate("b")
+    await a.acquire()
+    spawn(a.hold())
+    spawn(b.acquire())
+    await virtual_time.pass_by(30)
+    assert b.problem is None
 
 
 async def test_releasing_a_lease_never_raises(server: LeaseServer, candidate) -> None:
