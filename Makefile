@@ -113,9 +113,11 @@ UNLESS_LACKING = ((code == 0)) || { ((code == 3)) && [[ -z $${CI:-} ]]; }
 
 .PHONY: postgres-server
 postgres-server:
-	@[[ -z $${LOCKGATE_TEST_POSTGRES_URL:-} ]] || exit 0
-	! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || exit 0
-	code=0; (source cluster/packages.sh; provide postgresql) || code=$$?
+	@missing=(); code=0; PATH=$$PATH:/usr/sbin
+	[[ -n $${LOCKGATE_TEST_POSTGRES_URL:-} ]] || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+	command -v pgbouncer >/dev/null || missing+=(pgbouncer)
+	(($${#missing[@]})) || exit 0
+	(source cluster/packages.sh; provide "$${missing[@]}") || code=$$?
 	$(UNLESS_LACKING)
 
 .PHONY: cluster-if-possible
