@@ -52,13 +52,14 @@ class Outcome:
 def new_outcomes(observation: Observation) -> tuple[Outcome, ...]:
     """Return how runs ended that the published history does not tell of yet, oldest first.
 
-    A Job that ran out of time before its pod could start is not an outcome: nothing has run.
+    A Job that ran out of time before its pod could start is not an outcome: nothing has run, and a Secret that appears
+    an hour late must still help. Any other failure is one, even without a start: repeating it at once would never end.
     """
     found = [
         _outcome(observation, job)
         for job in observation.jobs
         if job.owned and not job.active and not observation.is_recorded(job)
-        if job.complete or observation.has_started(job)
+        if job.failure != "DeadlineExceeded" or observation.has_started(job)
     ]
     return tuple(found) or _vanished(observation)
 

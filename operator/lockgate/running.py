@@ -12,7 +12,7 @@ from lockgate.outcomes import explain_failure
 from lockgate.report import Progress
 from lockgate.symptoms import why_not_started
 from lockgate.views import JobView, PodView
-from lockgate.wording import masked, one_line
+from lockgate.wording import masked, one_line, sentence
 
 __all__ = ["describe_running", "leading_pod", "run_status"]
 
@@ -90,7 +90,7 @@ def _running(observation: Observation, job: JobView) -> Decision:
     if progress.verifying:
         return _working("Verifying", reasons.VERIFYING, f"{again}The revisions are applied; health checks run.")
     if progress.waiting_for:
-        return _working("Running", reasons.WAITING, f"{again}Waits for {progress.waiting_for}.")
+        return _working("Running", reasons.WAITING, f"{again}Waits: {sentence(progress.waiting_for)}")
     if progress.step:
         return _working("Running", reasons.RUNNING, f"{again}Applies {progress.step}.")
     return _working("Running", reasons.RUNNING, f"{again}Job {job.name} runs.")

@@ -259,3 +259,24 @@ async def test_a_failure_that_no_retry_helps_announces_none_while_the_job_ends(w
 
     assert world.ready()["reason"] == "Running"
     assert "failed and ends: MigrationFailed: Revision 9f2c failed" in world.ready()["message"]
+
+
+async def test_an_init_container_that_fails_is_named_and_not_tried_for_ever(world: Any) -> None:
+    world.migration(retry={"limit": 0})
+    await world.settle()
+    job = world.job()
+    pod = world.pod_of(job)
+    await world.settle()
+    assert world.status()["run"]["attempt"] == 0
+
+    world.set_state(pod, phase="Failed", waiting={"reason": "PodInitializing"})
+    prep = {"name": "prep", "restartCount": 0, "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}
+    pod["status"]["initContainerStatuses"] = [prep]
+    world.fail(job, "BackoffLimitExceeded")
+    await world.settle()
+
+    assert world.ready()["reason"] == "InitContainerFailed"
+    assert "The init container prep of pod" in world.ready()["message"]
+    assert world.condition("Stalled")["status"] == "True"
+    assert [entry["outcome"] for entry in world.status()["history"]] == ["Failed"]
+    assert world.api.all(JOB) == [job]
