@@ -161,3 +161,28 @@ def test_the_stricter_lock_timeout_counts(project, run, database):
 
     assert result.code == 0, result.output
     assert database.rows("SELECT t, s FROM seen") == [("70ms", "5s")]
+
+
+def test_an_error_that_a_revision_catches_in_a_savepoint_is_none(project, run, database):
+    folder = project("engine_begin")
+    (folder / "../transactional/t2.py").write_text(
+        "from alembic import op\nfrom sqlalchemy.exc import DBAPIError\nrevision = 't2'\ndown_revision = 't1'\n\n\n"
+        "def upgrade():\n    try:\n        with op.get_bind().begin_nested():\n"
+        "            op.execute('SELECT 1 / 0')\n    except DBAPIError:\n        op.execute('CREATE TABLE caught ()')\n"
+    )
+
+    result = run(folder)
+
+    assert (result.code, result.report.reached) == (0, ("t3",)), result.output
+    assert database.value("SELECT to_regclass('caught')") == "caught"
+
+
+@pytest.mark.parametrize(("status", "code"), [("0", 0), ("3", 20)])
+def test_an_env_file_that_ends_by_sys_exit_is_believed_only_where_it_says_success(status, code, project, run):
+    folder = project("sync")
+    with (folder / "migrations" / "env.py").open("a") as env:
+        env.write(f"\nraise SystemExit({status})\n")
+
+    result = run(folder)
+
+    assert (result.code, result.report.reached) == (code, ("r4",)), result.output

@@ -103,3 +103,15 @@ def test_a_runner_whose_session_is_ended_inside_a_revision_tries_it_again(start,
 
     assert (result.code, result.report.attempts) == (0, 2), result.output
     assert database.rows("SELECT n FROM counted") == [(1,)]
+
+
+def test_a_runner_that_loses_all_its_sessions_begins_again(start, project, database, eventually):
+    process = start(project("slow"), SLOW_SECONDS="2")
+    eventually(lambda: database.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(2)%'"))
+
+    database.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'lockgate%'")
+    result = process.end()
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    assert database.rows("SELECT n FROM counted") == [(1,)]
+    assert database.value("SELECT count(*) FROM lockgate.history") == 2

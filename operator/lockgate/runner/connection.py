@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import importlib.util
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from sqlalchemy import create_engine, text
@@ -112,21 +112,24 @@ def reported_pid(connection: Connection) -> int | None:
     return int(pid) if pid else None
 
 
+@contextlib.contextmanager
+def _own_work() -> Iterator[None]:
+    outer, _here.own = is_own_thread(), True
+    try:
+        yield
+    finally:
+        _here.own = outer
+
+
 class _Synchronous:
     def __init__(self, url: URL) -> None:
-        _here.own = True
-        try:
+        with _own_work():
             self._engine = create_engine(url, poolclass=NullPool, connect_args=_connect_arguments(url), future=True)
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        finally:
-            _here.own = False
 
     def run(self, function: Callable[[Connection], T]) -> T:
-        outer, _here.own = is_own_thread(), True
-        try:
+        with _own_work():
             return function(self._connection)
-        finally:
-            _here.own = outer
 
     def close(self) -> None:
         _quietly(lambda: self.run(lambda connection: connection.close()))

@@ -7,12 +7,9 @@ transaction per revision and a last look before each commit. Alembic calls `Envi
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
@@ -99,6 +96,11 @@ class EnvironmentEntry:
         return self._sessions.failed
 
     @property
+    def committed_within(self) -> bool:
+        """Whether the revision that ran last left its transaction for an autocommit block."""
+        return self._sessions.autocommitted
+
+    @property
     def swallowed(self) -> BaseException | None:
         """The last database error that did not come out of env.py."""
         return self._sessions.errors[-1] if self._sessions.errors else None
@@ -125,6 +127,7 @@ class EnvironmentEntry:
             script.run_env()
 
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
+        self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
         try:
             if connection.dialect.name != "postgresql":
                 raise UnsupportedDatabase(f"env.py migrates a {connection.dialect.name} database.")
@@ -192,6 +195,7 @@ class EnvironmentEntry:
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
         self._narrator.tell("applying", f"applying {line}", step=line, statement="", percent=None, waiting_for="")
         seen.step, seen.started = step, time.monotonic()
+        self._sessions.autocommitted = False
         upgrade = step.migration_fn
 
         def observed(*args: Any, **kwargs: Any) -> Any:
@@ -223,27 +227,14 @@ class EnvironmentEntry:
         if seen.arrival.writes_history and seen.step is not None:
             connection.execute(text(history.INSERT), self._record(seen, seen.step))
 
-    def _record(self, seen: Seen, step: RevisionStep) -> dict[str, Any]:
-        configuration, source = self._configuration, _source(step.revision.path)
-        return {
-            "version_table": f"{seen.arrival.schema}.{seen.arrival.table}",
-            "revision": step.revision.revision,
-            "parents": json.dumps(self.graph.get(step.revision.revision, ())),
-            "direction": "upgrade",
-            "message": step.doc or "",
-            "source": source,
-            "source_sha256": hashlib.sha256(source.encode()).hexdigest(),
-            "resource": configuration.resource,
-            "image": configuration.image,
-            "run": configuration.run,
-            "pod": configuration.pod,
-            "seconds": time.monotonic() - seen.started,
-        }
-
-
-def _source(path: str | Path) -> str:
-    """Return a revision's source; a NUL cannot be stored, and a file that is gone has none."""
-    try:
-        return Path(path).read_text("utf-8", errors="replace").replace("\0", "")
-    except OSError:
-        return ""
+    def _record(self, seen: Seen, step: RevisionStep) -> dict[str, object]:
+        revision = step.revision.revision
+        return history.record(
+            self._configuration,
+            version_table=f"{seen.arrival.schema}.{seen.arrival.table}",
+            revision=revision,
+            parents=self.graph.get(revision, ()),
+            message=step.doc or "",
+            path=step.revision.path,
+            seconds=time.monotonic() - seen.started,
+        )

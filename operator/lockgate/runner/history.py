@@ -10,16 +10,18 @@ A role that may not create the schema gets a warning in its reports, and does wi
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import OwnConnection
 
-__all__ = ["INSERT", "MAY_WRITE", "Satisfied", "ensure", "lineage", "quoted", "recall", "remember", "rows_of"]
+__all__ = ["INSERT", "MAY_WRITE", "ensure", "lineage", "may_read", "quoted", "record", "rows_of"]
 
 _TABLES = (
     "CREATE SCHEMA IF NOT EXISTS lockgate",
@@ -54,11 +56,22 @@ _TABLES = (
 )
 
 MAY_WRITE = (
-    "coalesce((SELECT has_table_privilege(c.oid, 'INSERT') FROM pg_catalog.pg_class c"
+    "coalesce((SELECT has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'SELECT')"
+    " FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = 'lockgate' AND c.relname = 'history' AND has_schema_privilege(n.oid, 'USAGE')), false)"
 )
 """SQL: whether this session may write history."""
+
+
+def may_read(table: str) -> str:
+    """Return SQL that says whether a table of ours is there and may be read; to_regclass() could only raise."""
+    return (
+        "coalesce((SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE n.nspname = 'lockgate' AND c.relname = '{table}'), false)"
+    )
+
 
 INSERT = (
     "INSERT INTO lockgate.history (version_table, revision, parents, direction, message, source, source_sha256,"
@@ -77,17 +90,6 @@ NAMESAKE = (
 )
 
 
-@dataclass(frozen=True)
-class Satisfied:
-    """What a run with this digest left behind."""
-
-    schema: str
-    table: str
-    rows: tuple[str, ...]
-    target: tuple[str, ...]
-    revisions: tuple[str, ...]
-
-
 def ensure(connection: OwnConnection) -> str:
     """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
     if connection.value(f"SELECT {MAY_WRITE}"):
@@ -102,6 +104,42 @@ def ensure(connection: OwnConnection) -> str:
         if not connection.value(f"SELECT {MAY_WRITE}"):
             return NO_SCHEMA
     return ""
+
+
+def record(
+    configuration: Configuration,
+    *,
+    version_table: str,
+    revision: str,
+    parents: tuple[str, ...],
+    message: str,
+    path: str | Path,
+    seconds: float,
+) -> dict[str, object]:
+    """Return the parameters of `INSERT` for a revision that was applied."""
+    source = _source(path)
+    return {
+        "version_table": version_table,
+        "revision": revision,
+        "parents": json.dumps(parents),
+        "direction": "upgrade",
+        "message": message,
+        "source": source,
+        "source_sha256": hashlib.sha256(source.encode()).hexdigest(),
+        "resource": configuration.resource,
+        "image": configuration.image,
+        "run": configuration.run,
+        "pod": configuration.pod,
+        "seconds": seconds,
+    }
+
+
+def _source(path: str | Path) -> str:
+    """Return a revision's source; a NUL cannot be stored, and a file that is gone has none."""
+    try:
+        return Path(path).read_text("utf-8", errors="replace").replace("\0", "")
+    except OSError:
+        return ""
 
 
 def quoted(name: str) -> str:
@@ -122,46 +160,9 @@ def _plain(name: str) -> str:
     return name.replace(":", "\\:")
 
 
-def recall(connection: OwnConnection, digest: str) -> Satisfied | None:
-    """Return what a run with this digest left behind, if the version table still has exactly those rows."""
-    if connection.value("SELECT to_regclass('lockgate.satisfied') IS NULL"):
-        return None
-    found = connection.rows(
-        "SELECT version_schema, version_table, version_rows, target, revisions FROM lockgate.satisfied"
-        " WHERE digest = :digest",
-        digest=digest,
-    )
-    if not found:
-        return None
-    schema, table, *lists = found[0]
-    satisfied = Satisfied(schema, table, *(tuple(json.loads(item)) for item in lists))
-    return satisfied if rows_of(connection, schema, table) == tuple(sorted(satisfied.rows)) else None
-
-
-def remember(connection: OwnConnection, digest: str, satisfied: Satisfied) -> None:
-    """Record what this run left behind, and forget the oldest of such records."""
-    connection.rows(
-        "INSERT INTO lockgate.satisfied (digest, version_schema, version_table, version_rows, target, revisions)"
-        " VALUES (:digest, :schema, :table, :rows, :target, :revisions) ON CONFLICT (digest) DO UPDATE SET"
-        " version_schema = EXCLUDED.version_schema, version_table = EXCLUDED.version_table,"
-        " version_rows = EXCLUDED.version_rows, target = EXCLUDED.target, revisions = EXCLUDED.revisions,"
-        " recorded_at = clock_timestamp()",
-        digest=digest,
-        schema=satisfied.schema,
-        table=satisfied.table,
-        rows=json.dumps(satisfied.rows),
-        target=json.dumps(satisfied.target),
-        revisions=json.dumps(satisfied.revisions),
-    )
-    connection.rows(
-        "DELETE FROM lockgate.satisfied WHERE digest IN (SELECT digest FROM lockgate.satisfied"
-        " ORDER BY recorded_at DESC OFFSET 50)"  # a number of ours
-    )
-
-
 def lineage(query: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, tuple[str, ...]]:
     """Return the parents of every revision that was ever applied here, as its image knew them."""
-    if query("SELECT to_regclass('lockgate.history') IS NULL")[0][0]:
+    if not query(f"SELECT {may_read('history')}")[0][0]:
         return {}
     found = query("SELECT revision, parents FROM lockgate.history WHERE direction = 'upgrade' ORDER BY id")
     return {revision: tuple(json.loads(parents)) for revision, parents in found}

@@ -26,7 +26,7 @@ BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization fa
 """SQLSTATE: other sessions hold what the statement needs."""
 
 GONE = {"57P01", "57P02", "57P03", "53300"}
-REFUSED_LOGIN = {"28000", "28P01", "3D000", "42501"}
+REFUSED_LOGIN = {"28000", "28P01", "3D000"}
 LIMIT = 500
 
 _DISCONNECTED = (
@@ -120,7 +120,7 @@ def classify(error: BaseException, *, connecting: bool = False) -> LockgateError
         return DatabaseBusy(f"The database is busy ({BUSY[state]}): {said}.")
     if state == "25006":
         return DatabaseReadOnly(f"The database takes no writes: {said}.", advice="Point the URL at the primary.")
-    if connecting and _refuses_login(state, said):
+    if _refuses_login(state, said, connecting=connecting):
         return InvalidConfiguration(
             f"The database refuses the login: {said}.", advice="Check the user, password and database name in the URL."
         )
@@ -141,13 +141,13 @@ def classify(error: BaseException, *, connecting: bool = False) -> LockgateError
 _ADVICE_UNREACHABLE = "Check that the database runs, and that host, port and network policies let this pod reach it."
 
 
-def _refuses_login(state: str, said: str) -> bool:
-    """Libpq gives no SQLSTATE for an error at connect, so the words have to do."""
+def _refuses_login(state: str, said: str, *, connecting: bool) -> bool:
+    """Say whether a login was refused; libpq gives no SQLSTATE for an error at connect, so the words have to do."""
+    if state:
+        return state in REFUSED_LOGIN or (connecting and state == "42501")
     lower = said.lower()
-    return state in REFUSED_LOGIN or any(
-        words in lower
-        for words in ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
-    )
+    words = ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
+    return (connecting or "fatal:" in lower) and any(part in lower for part in words)
 
 
 def _is_disconnect(error: BaseException, state: str) -> bool:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lockgate.errors import LockgateError
+from lockgate.errors import Interrupted, LockgateError
 from lockgate.report import Report, termination_message
 from lockgate.runner.progress import Narrator
 
-__all__ = ["Publisher", "plain_report"]
+__all__ = ["Publisher", "outcome_of", "plain_report"]
+
+
+def outcome_of(error: LockgateError | None) -> str:
+    """Return the report's word for how the process ended."""
+    if error is None:
+        return "Succeeded"
+    return "Interrupted" if isinstance(error, Interrupted) else "Failed"
 
 
 def plain_report(error: LockgateError) -> Report:
     """Return the report of a run that ended before it began."""
-    outcome = "Interrupted" if error.exit_code == 30 else "Failed"
-    return Report(outcome, error.reason, str(error), exit_code=error.exit_code, retryable=error.retryable)
+    return Report(outcome_of(error), error.reason, str(error), exit_code=error.exit_code, retryable=error.retryable)
 
 
 class Publisher:

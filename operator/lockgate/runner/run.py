@@ -8,49 +8,34 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import CheckFailed, DatabaseUnreachable, LockgateError
 from lockgate.report import CheckResult, Report
 from lockgate.runner import history, outcome
+from lockgate.runner.account import Account, run_report
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
 from lockgate.runner.durations import spoken
 from lockgate.runner.environment import EnvironmentEntry
+from lockgate.runner.first_connection import CONNECT_PATIENCE, connect_patiently
 from lockgate.runner.health import check_health, invalid_indexes
-from lockgate.runner.history import Satisfied
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.lock import AdvisoryLock, Holder, acquire, leader_key
-from lockgate.runner.migrate import Account, migrate
+from lockgate.runner.migrate import backoff, migrate
 from lockgate.runner.monitor import Monitor
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
+from lockgate.runner.satisfied import Satisfied, recall, remember
 from lockgate.runner.server import examine, objection
 from lockgate.runner.session_settings import Settings
 from lockgate.runner.sessions import EnvironmentSessions
 from lockgate.runner.verification import VersionTables
 
-__all__ = ["Run", "connect_patiently"]
-
-CONNECT_PATIENCE = 30.0
-"""Seconds in which a database that is not there yet, or fails over, is tried again before the pod ends."""
-
-
-def connect_patiently(connect: Callable[[], OwnConnection], *, patience: float, narrator: Narrator) -> OwnConnection:
-    """Open a connection, trying again for ``patience`` seconds where the database cannot be reached."""
-    start, attempt = time.monotonic(), 0
-    while True:
-        try:
-            return connect()
-        except Exception as caught:
-            error = outcome.classify(caught, connecting=True)
-            if not isinstance(error, DatabaseUnreachable) or time.monotonic() - start >= patience:
-                raise error from caught
-        attempt += 1
-        narrator.tell("connecting", f"{error.message} Trying again.", waiting_for=error.message)
-        time.sleep(min(0.5 * attempt, 3.0) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+__all__ = ["Run"]
 
 
 @dataclass
@@ -84,17 +69,32 @@ class Run:
         project = load_project(self.configuration, Path.cwd())
         self.narrator.redact.learn(project.url)
         self.database = Database(parse_url(project.url), self.settings)
-        connection = self._connect("leader")
-        try:
-            server = examine(connection, self.database.connect)
-            error = objection(server)
-            if error is not None:
-                raise error
-            if self._is_satisfied(connection, project):
-                return "NothingToDo"
-            return self._lead(connection, project, server.fingerprint)
-        finally:
-            connection.close()
+        while True:
+            connection = self._connect("leader")
+            try:
+                return self._over(connection, self.database, project)
+            except Exception as caught:
+                # The server went away under the leader's connection, by a failover for example: begin again.
+                error = outcome.classify(caught)
+                self.account.attempts += 1
+                if type(error) is not DatabaseUnreachable or self._is_last_attempt():
+                    raise
+                self.narrator.tell("retrying", f"{error.message} Beginning again.", attempt=self.account.attempts)
+                time.sleep(backoff(self.account.attempts, random.uniform))
+            finally:
+                connection.close()
+
+    def _is_last_attempt(self) -> bool:
+        return self.account.attempts > self.configuration.ddl_lock_attempts
+
+    def _over(self, connection: OwnConnection, database: Database, project: Project) -> str:
+        server = examine(connection, database.connect)
+        error = objection(server)
+        if error is not None:
+            raise error
+        if self._is_satisfied(connection, project):
+            return "NothingToDo"
+        return self._lead(connection, project, server.fingerprint)
 
     def _connect(self, role: str) -> OwnConnection:
         database = self.database
@@ -103,7 +103,7 @@ class Run:
 
     def _is_satisfied(self, connection: OwnConnection, project: Project) -> bool:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
-        satisfied = history.recall(connection, project.digest)
+        satisfied = recall(connection, project.digest)
         if satisfied is None:
             return False
         self.account.current = self.account.reached = satisfied.rows
@@ -193,39 +193,19 @@ class Run:
         _, schema, table = self.account.tables[0]
         account = self.account
         satisfied = Satisfied(schema, table, account.reached, account.target, tuple(sorted(account.revisions)))
-        history.remember(connection, project.digest, satisfied)
+        try:
+            remember(connection, project.digest, satisfied)
+        except DBAPIError as error:
+            self.warnings.append(f"The fast path is not recorded: {outcome.brief(error)}.")
 
     def report(self, reason: str, error: LockgateError | None = None) -> Report:
-        """Tell what happened, redacted."""
-        account, narrator = self.account, self.narrator
-        outcome_word = "Succeeded" if error is None else "Interrupted" if error.exit_code == 30 else "Failed"
-        return narrator.redact.report(
-            Report(
-                outcome=outcome_word,
-                reason=error.reason if error else reason,
-                message=str(error) if error else _sentence(reason, account),
-                exit_code=error.exit_code if error else 0,
-                retryable=error.retryable if error else False,
-                current=account.current,
-                reached=account.reached,
-                target=account.target,
-                pending=account.pending,
-                applied=tuple(account.applied),
-                failure=account.failure if error else None,
-                checks=self.checks,
-                revisions=tuple(sorted(account.revisions)),
-                lock_wait_seconds=round(self.lock_wait, 3),
-                seconds=round(time.monotonic() - self.started, 3),
-                attempts=account.attempts,
-                warnings=tuple(self.warnings),
-            )
+        """Tell what happened."""
+        return run_report(
+            self.account,
+            reason=reason,
+            error=error,
+            checks=self.checks,
+            warnings=tuple(self.warnings),
+            lock_wait=self.lock_wait,
+            seconds=time.monotonic() - self.started,
         )
-
-
-def _sentence(reason: str, account: Account) -> str:
-    at = ", ".join(account.reached) or "base"
-    if reason == "DatabaseAhead":
-        return f"The database is ahead of this image, at {at}; it contains everything that the image needs."
-    if reason == "NothingToDo":
-        return f"Nothing to do: the database is at {at}."
-    return f"Applied {len(account.applied)} revision(s): the database is at {at}."

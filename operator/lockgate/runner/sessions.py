@@ -71,6 +71,8 @@ class EnvironmentSessions:
         """Text of the statement that failed last."""
         self.errors: list[BaseException] = []
         """Database errors in this entry into env.py, in order; env.py may have swallowed them."""
+        self.autocommitted = False
+        """A statement ran outside a transaction since this was last set to False."""
         self.built: set[str] = set()
         """Names of indexes that were built CONCURRENTLY."""
         self._listeners = (
@@ -122,6 +124,8 @@ class EnvironmentSessions:
             return
         self._interruption.check()
         self.running = Statement(connection.info.get("lockgate_pid", 0), statement, time.monotonic())
+        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            self.autocommitted = True
         if built_index(statement):
             self.built.add(built_index(statement))
         if is_patient(statement):

@@ -19,6 +19,7 @@ from lockgate.runner.connection import Database, OwnConnection, parse_url
 from lockgate.runner.durations import spoken
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
+from lockgate.runner.publication import outcome_of
 from lockgate.runner.session_settings import Settings
 
 __all__ = ["Wait"]
@@ -42,11 +43,14 @@ class Wait:
 
     def execute(self) -> str:
         """Wait; return the reason of success, SchemaNotReady when the time is over."""
-        project = load_project(self.configuration, Path.cwd())
-        self.narrator.redact.learn(project.url)
+        # A revision that is named needs nothing of the image but a driver: neither configuration nor revision files.
+        alone = self.configuration.revision and self.configuration.url
+        project = None if alone else load_project(self.configuration, Path.cwd())
+        url = project.url if project else self.configuration.url
+        self.narrator.redact.learn(url)
         settings = Settings(resource=self.configuration.resource, pod=self.configuration.pod)
-        database = Database(parse_url(project.url), settings)
-        own = {} if self.configuration.revision else self._graph(project)
+        database = Database(parse_url(url), settings)
+        own = {} if project is None or self.configuration.revision else self._graph(project)
         while True:
             trouble = self._look(database, project, own)
             if trouble is None:
@@ -74,7 +78,7 @@ class Wait:
         plan.pending(project.script, self.configuration.target, ())  # an unknown or ambiguous target is an error now
         return own
 
-    def _look(self, database: Database, project: Project, own: plan.Parents) -> str | None:
+    def _look(self, database: Database, project: Project | None, own: plan.Parents) -> str | None:
         """Ask once; return what is missing, or None."""
         try:
             self.connection = self.connection or database.connect("wait")
@@ -87,9 +91,10 @@ class Wait:
             raise error from caught
         return self._missing(project, own, lineage)
 
-    def _read(self, connection: OwnConnection, project: Project) -> dict[str, tuple[str, ...]]:
+    def _read(self, connection: OwnConnection, project: Project | None) -> dict[str, tuple[str, ...]]:
         schema, _, table = self.configuration.version_table.rpartition(".")
-        schema, table = schema or project.version_schema, table or project.version_table
+        if not table:
+            schema, table = (project.version_schema, project.version_table) if project else ("", "alembic_version")
         name = history.quoted(table) if not schema else f"{history.quoted(schema)}.{history.quoted(table)}"
         found = connection.rows(
             "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -99,11 +104,11 @@ class Wait:
         self.rows = history.rows_of(connection, found[0][0], table) if found else ()
         return history.lineage(connection.rows)
 
-    def _missing(self, project: Project, own: plan.Parents, lineage: plan.Parents) -> str | None:
+    def _missing(self, project: Project | None, own: plan.Parents, lineage: plan.Parents) -> str | None:
         self.contained = plan.ancestors(self.rows, lineage, own)
         at = f"the database is at {', '.join(self.rows) or 'base'}"
         wanted = self.configuration.revision
-        if wanted:
+        if wanted or project is None:
             return None if wanted in self.contained else f"{at}, needed is {wanted}"
         unknown = plan.unknown_rows(self.rows, own)
         if not unknown:
@@ -121,9 +126,8 @@ class Wait:
     def report(self, reason: str, error: LockgateError | None = None) -> Report:
         """Tell what was found."""
         self._close()
-        outcome_word = "Succeeded" if error is None else "Interrupted" if error.exit_code == 30 else "Failed"
         return Report(
-            outcome=outcome_word,
+            outcome=outcome_of(error),
             reason=error.reason if error else reason,
             message=str(error) if error else f"The database is at {', '.join(self.rows) or 'base'}: ready.",
             exit_code=error.exit_code if error else 0,

@@ -1,0 +1,101 @@
+"""What a run has done so far, as found in the database: kept also when the run ends badly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lockgate.errors import LockgateError
+from lockgate.report import Applied, CheckResult, Failure, Report
+from lockgate.runner import plan
+from lockgate.runner.environment import EnvironmentEntry, Seen
+from lockgate.runner.project import Project
+from lockgate.runner.publication import outcome_of
+
+__all__ = ["Account", "run_report", "settle"]
+
+
+@dataclass
+class Account:
+    """What a run has done so far, also when it ends badly."""
+
+    current: tuple[str, ...] = ()
+    reached: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    pending: int = 0
+    applied: list[Applied] = field(default_factory=list)
+    revisions: set[str] = field(default_factory=set)
+    failure: Failure | None = None
+    attempts: int = 1
+    is_ahead: bool = False
+    tables: tuple[tuple[str, str, str], ...] = ()
+    """(database, schema, table) of all version tables that env.py configured."""
+
+
+def settle(project: Project, entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]]) -> int:
+    """Enter into the account what is really in the database now; return how many revisions are pending."""
+    if not entry.seen:
+        return 0
+    if not account.tables:
+        account.current = _union(seen.rows for seen in entry.seen)
+    account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
+    account.is_ahead = any(seen.is_ahead for seen in entry.seen)
+    account.target = _union(seen.target for seen in entry.seen)
+    account.reached = _union(rows)
+    account.pending = 0
+    for seen, found in zip(entry.seen, rows, strict=True):
+        contained = plan.ancestors(found, entry.graph if seen.ran else {}, seen.arrival.lineage)
+        account.revisions |= contained
+        account.applied += [step for step in seen.done if step.revision in contained]
+        if seen.ran and not plan.unknown_rows(found, entry.graph):
+            account.pending += len(plan.pending(project.script, entry.target, found))
+    return account.pending
+
+
+def _identity(seen: Seen) -> tuple[str, str, str]:
+    return seen.arrival.fingerprint, seen.arrival.schema, seen.arrival.table
+
+
+def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({row for group in groups for row in group}))
+
+
+def run_report(
+    account: Account,
+    *,
+    reason: str,
+    error: LockgateError | None,
+    checks: tuple[CheckResult, ...],
+    warnings: tuple[str, ...],
+    lock_wait: float,
+    seconds: float,
+) -> Report:
+    """Tell what happened: ``reason`` of a success, or the ``error``."""
+    return Report(
+        outcome=outcome_of(error),
+        reason=error.reason if error else reason,
+        message=str(error) if error else _sentence(reason, account),
+        exit_code=error.exit_code if error else 0,
+        retryable=error.retryable if error else False,
+        current=account.current,
+        reached=account.reached,
+        target=account.target,
+        pending=account.pending,
+        applied=tuple(account.applied),
+        failure=account.failure if error else None,
+        checks=checks,
+        revisions=tuple(sorted(account.revisions)),
+        lock_wait_seconds=round(lock_wait, 3),
+        seconds=round(seconds, 3),
+        attempts=account.attempts,
+        warnings=warnings,
+    )
+
+
+def _sentence(reason: str, account: Account) -> str:
+    at = ", ".join(account.reached) or "base"
+    if reason == "DatabaseAhead":
+        return f"The database is ahead of this image, at {at}; it contains everything that the image needs."
+    if reason == "NothingToDo":
+        return f"Nothing to do: the database is at {at}."
+    return f"Applied {len(account.applied)} revision(s): the database is at {at}."
