@@ -117,6 +117,7 @@ class Watch:
             self._over.set_result(None)
 
     async def _operator(self, streams: Collection[Stream]) -> None:
+        asyncio.get_running_loop().set_exception_handler(_left_behind)
         where: dict[str, Any] = {"namespaces": self._namespaces} if self._namespaces else {"clusterwide": True}
         # kopf's own identity contains the user's name, and the user of a container has none: it would not start.
         where["identity"] = "lockgate"
@@ -173,3 +174,9 @@ def _settings(streams: Collection[Stream]) -> kopf.OperatorSettings:
         if stream.label:
             settings.watching.label_selectors[stream.group, stream.version, stream.plural] = stream.label
     return settings
+
+
+def _left_behind(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log in one line what kopf's tasks leave behind when it ends; `ended` has already told the cause."""
+    problem = context.get("exception")
+    log.info("kopf: %s (%s)", context.get("message"), type(problem).__name__ if problem else "no error")
