@@ -57,7 +57,11 @@ class Access:
         self, *args: str, stdin: str | None = None, check: bool = True, timeout: float = 180
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl. With ``check``, an exit code that is not 0 is an AssertionError with what it said."""
-        return self.run(self.settings["KUBECTL"], *args, stdin=stdin, check=check, timeout=timeout)
+        return self.run(*self.command(*args), stdin=stdin, check=check, timeout=timeout)
+
+    def command(self, *args: str) -> tuple[str, ...]:
+        """Return kubectl's command line for these arguments."""
+        return (self.settings["KUBECTL"], "--kubeconfig", str(self.kubeconfig), *args)
 
     def helm(self, *args: str, major: int = 4, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Helm of this major version."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import yaml
-from cluster_access import CHECKOUT, Access, Namespace
+from cluster_access import CHECKOUT, Access, Namespace, eventually
 
 MANIFEST = CHECKOUT / "tests/images/postgres/postgres.yaml"
 
@@ -28,6 +31,23 @@ class Database:
     def psql(self, sql: str) -> str:
         """Return what psql prints for these statements: rows as lines, columns with | between them."""
         return self.server.psql(sql, self.name)
+
+    @contextmanager
+    def held(self, table: str) -> Iterator[None]:
+        """Hold the strongest lock on a table: a stand-in for somebody's long transaction."""
+        sql = f"BEGIN; LOCK TABLE {table}; SELECT pg_sleep(600) AS held;"
+        command = self.server.namespace.access.command("-n", self.server.namespace.name, *self.server.exec(self.name))
+        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as process:
+            assert process.stdin
+            process.stdin.write(sql)
+            process.stdin.close()
+            mine = f"datname = '{self.name}' AND query LIKE '%AS held;' AND wait_event = 'PgSleep'"
+            eventually(lambda: self._expect(f"SELECT count(*) FROM pg_stat_activity WHERE {mine}", "1"))
+            yield
+            self.psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
+
+    def _expect(self, sql: str, answer: str) -> None:
+        assert self.psql(sql) == answer
 
     def revisions(self) -> list[str]:
         """Return the rows of alembic_version."""
@@ -53,8 +73,13 @@ class Server:
 
     def psql(self, sql: str, database: str = "postgres") -> str:
         """Run SQL as the superuser, through the socket in the server's own pod."""
+        return self.namespace.kubectl(*self.exec(database), stdin=sql).stdout.strip()
+
+    @staticmethod
+    def exec(database: str) -> tuple[str, ...]:
+        """Return what kubectl is to do: psql in the server's pod, with SQL from its standard input."""
         psql = ("psql", "-h", "/tmp", "-U", "postgres", "-d", database, "-v", "ON_ERROR_STOP=1", "-qAt", "-f", "-")
-        return self.namespace.kubectl("exec", "-i", "deploy/postgres", "--", *psql, stdin=sql).stdout.strip()
+        return ("exec", "-i", "deploy/postgres", "--", *psql)
 
     def database(self) -> Database:
         """Make an empty database that belongs to a new account."""

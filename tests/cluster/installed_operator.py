@@ -26,6 +26,10 @@ class Operator:
         self.kubectl("rollout", "restart", "deployment/lockgate")
         self.kubectl("rollout", "status", "deployment/lockgate", "--timeout=120s")
 
+    def uninstall(self) -> None:
+        """Remove the release; definition and resources stay."""
+        self.access.helm("uninstall", "lockgate", "-n", SYSTEM, "--wait", "--timeout", "60s")
+
     def stop(self) -> None:
         """Scale to zero, and wait until no operator is left."""
         self.kubectl("scale", "deployment/lockgate", "--replicas=0")

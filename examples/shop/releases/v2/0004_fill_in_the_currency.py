@@ -23,7 +23,7 @@ def upgrade() -> None:
     for part in range(PARTS):
         op.execute(
             f"UPDATE orders SET currency = 'EUR' FROM (SELECT pg_sleep({seconds})) AS as_if_there_were_millions "
-            f"WHERE orders.id % {PARTS} = {part}"
+            f"WHERE mod(orders.id, {PARTS}) = {part}"
         )
     op.alter_column("orders", "currency", nullable=False)
 
