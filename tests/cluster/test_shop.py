@@ -40,6 +40,8 @@ def test_a_migration_pod_has_no_way_to_the_api_and_no_password_in_its_manifest(s
     shop.ready()
 
     (pod,) = shop.here.list("pods", "lockgate.dev/run-of=shop")
+    log = shop.here.kubectl("logs", pod["metadata"]["name"]).stdout
+    assert "Running upgrade 0001 -> 0002, customers of the old shop" in log  # env.py's logging, as without Lockgate
     mounted = [mount["mountPath"] for c in all_containers(pod) for mount in c.get("volumeMounts", [])]
     assert mounted  # the runner's folder
     assert not [path for path in mounted if "serviceaccount" in path]

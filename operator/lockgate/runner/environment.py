@@ -7,6 +7,7 @@ transaction per revision and a last look before each commit. Alembic calls `Envi
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -198,6 +199,7 @@ class EnvironmentEntry:
         self._sessions.autocommitted = False
         upgrade = step.migration_fn
 
+        @functools.wraps(upgrade)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
             try:
