@@ -111,7 +111,9 @@ def _success(observation: Observation, job: JobView) -> tuple[str, str, Report |
     report = max(succeeded, key=lambda one: len(one.applied))
     text = f"{summary(report.current) or 'empty'} to {summary(report.reached) or 'empty'}"
     text = f"Applied {plural(len(report.applied), 'revision')}, {text}." if report.applied else report.message
-    return report.reason, one_line(" ".join((text, *report.warnings))), report
+    if report.truncated and not report.revisions:
+        text = f"{text} The list of its revisions could not be read: pods that ask for an older one stay held."
+    return report.reason, one_line(" ".join((sentence(text), *report.warnings))), report
 
 
 def _failure(observation: Observation, job: JobView) -> tuple[str, str, Report | None]:

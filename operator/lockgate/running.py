@@ -39,7 +39,7 @@ def describe_running(observation: Observation, job: JobView, now: datetime) -> D
         symptom = why_not_started(pod)
         if symptom is not None:
             return Decision("Blocked", symptom.reason, symptom.message, requeue_after=WHILE_BLOCKED)
-    return _pending(observation, job, pods[-1], now)
+    return _pending(observation, pods[-1], now)
 
 
 def leading_pod(observation: Observation, job: JobView) -> PodView | None:
@@ -115,8 +115,8 @@ def _between(observation: Observation, job: JobView, now: datetime) -> Decision:
     return Decision("Blocked", reasons.POD_NOT_CREATED, text, requeue_after=WHILE_BLOCKED)
 
 
-def _pending(observation: Observation, job: JobView, pod: PodView, now: datetime) -> Decision:
-    if now - pod.created < SLOW_START or job.failed:
+def _pending(observation: Observation, pod: PodView, now: datetime) -> Decision:
+    if now - pod.created < SLOW_START:
         return Decision("Pending", reasons.STARTING, f"Pod {pod.name} starts.", requeue_after=WHILE_PENDING)
     where = f"kubectl describe pod {pod.name} -n {observation.migration.namespace}"
     text = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lockgate import reasons
 from lockgate.views import INJECTOR, MIGRATE, ContainerView, PodView
-from lockgate.wording import meaningful, one_line
+from lockgate.wording import meaningful, one_line, sentence
 
 __all__ = ["Symptom", "why_ended", "why_not_started"]
 
@@ -29,6 +29,8 @@ CONFIG_ERRORS = (
 """The kubelet's words behind CreateContainerConfigError (pkg/kubelet/kubelet_pods.go)."""
 CANNOT_START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff")
 BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*":?\s*(ErrImagePull:\s*)?')
+RUNTIME_REASONS = ("StartError", "ContainerCannotRun")
+"""The message is the container runtime's then, not the end of the log."""
 EXEC = re.compile(r"^.*?(?=exec: )", re.DOTALL)
 """What containerd and runc put in front of the one thing that matters."""
 NO_PROGRAM = ("executable file not found", "no such file or directory")
@@ -57,16 +59,16 @@ def why_not_started(pod: PodView) -> Symptom | None:
 def why_ended(pod: PodView) -> Symptom:
     """Say why a pod ended that left no report."""
     failed = next((c for c in pod.others if c.terminated and c.exit_code), None)
-    if pod.migrate is None or (pod.migrate.waiting and failed):
-        return _never_ran(pod, failed)
+    if pod.migrate is None or not pod.migrate.terminated:
+        return _without_end(pod, failed)
     container = pod.migrate
     if container.reason == "OOMKilled":
         return _advised(reasons.OUT_OF_MEMORY, f"The container migrate of pod {pod.name} was killed: out of memory.")
-    if container.exit_code in (126, 127) or container.reason in ("StartError", "ContainerCannotRun"):
+    if container.exit_code in (126, 127) or container.reason in RUNTIME_REASONS:
         return _no_program(pod, container)
     words = meaningful(container.message)
     text = f"The container migrate of pod {pod.name} ended with exit code {container.exit_code} and left no report"
-    return _advised(reasons.POD_FAILED, f"{text}: {words}." if words else f"{text}.")
+    return _advised(reasons.POD_FAILED, f"{text}: {words}" if words else text)
 
 
 def _waiting(pod: PodView, container: ContainerView) -> Symptom | None:
@@ -74,35 +76,36 @@ def _waiting(pod: PodView, container: ContainerView) -> Symptom | None:
     if container.reason in IMAGE_REASONS:
         detail = BACK_OFF.sub("", words) or container.reason
         whose = "the operator's own image" if container.name == INJECTOR else f"the image of container {container.name}"
-        return _advised(reasons.IMAGE_NOT_AVAILABLE, f"Pod {pod.name} cannot get {whose}: {detail}.")
+        return _advised(reasons.IMAGE_NOT_AVAILABLE, f"Pod {pod.name} cannot get {whose}: {detail}")
     if container.reason == "CreateContainerConfigError":
         for pattern, reason in CONFIG_ERRORS:
             if re.search(pattern, container.message):
-                return _advised(reason, f"Pod {pod.name} cannot start: {words}.")
+                return _advised(reason, f"Pod {pod.name} cannot start: {words}")
     if container.reason in CANNOT_START and not (container.name == MIGRATE and container.restarted):
         detail = words or container.reason
         return _advised(
-            reasons.CONTAINER_CANNOT_START, f"Container {container.name} of pod {pod.name} cannot start: {detail}."
+            reasons.CONTAINER_CANNOT_START, f"Container {container.name} of pod {pod.name} cannot start: {detail}"
         )
     return None
 
 
-def _never_ran(pod: PodView, failed: ContainerView | None) -> Symptom:
+def _without_end(pod: PodView, failed: ContainerView | None) -> Symptom:
     if failed is None:
-        return _advised(reasons.POD_FAILED, f"Pod {pod.name} ended before it migrated: {pod.reason or pod.phase}.")
+        return _advised(reasons.POD_FAILED, f"Pod {pod.name} is gone: {pod.reason or pod.phase}")
     text = f"The init container {failed.name} of pod {pod.name} ended with exit code {failed.exit_code}."
     return _advised(reasons.INIT_CONTAINER_FAILED, text)
 
 
 def _no_program(pod: PodView, container: ContainerView) -> Symptom:
-    words = one_line(EXEC.sub("", container.message).removesuffix(": unknown"), 300)
-    if container.exit_code == 127 or any(text in container.message for text in NO_PROGRAM):
+    """Quote the container runtime; what a program that did start printed before 126 or 127 may be anything."""
+    runtime = container.message if container.reason in RUNTIME_REASONS else ""
+    words = one_line(EXEC.sub("", runtime).removesuffix(": unknown"), 300)
+    if container.exit_code == 127 or any(text in runtime for text in NO_PROGRAM):
         text = f"The image of pod {pod.name} has no such Python"
-        return _advised(reasons.PYTHON_NOT_FOUND, f"{text}: {words}." if words else f"{text}.")
-    return _advised(
-        reasons.CONTAINER_CANNOT_START, f"The container migrate of pod {pod.name} could not start: {words}."
-    )
+        return _advised(reasons.PYTHON_NOT_FOUND, f"{text}: {words}" if words else text)
+    text = f"The container migrate of pod {pod.name} could not start"
+    return _advised(reasons.CONTAINER_CANNOT_START, f"{text}: {words or f'exit code {container.exit_code}'}")
 
 
 def _advised(reason: str, message: str) -> Symptom:
-    return Symptom(reason, reasons.advise(reason, message.replace("..", ".")))
+    return Symptom(reason, reasons.advise(reason, sentence(message)))

@@ -105,7 +105,11 @@ WITHOUT_REPORT = {
         "PythonNotFound",
         'no such Python: exec: "python3": executable file not found in $PATH. Set spec.alembic.python',
     ),
-    "a shell finds no Python": ({"exit_code": 127}, "PythonNotFound", "Set spec.alembic.python"),
+    "a shell finds no Python": (
+        {"exit_code": 127, "message": "hunter2: not found"},
+        "PythonNotFound",
+        "has no such Python. Set spec.alembic.python",
+    ),
     "the Python is of another architecture": (
         {"exit_code": 128, "reason": "StartError", "message": "exec format error"},
         "ContainerCannotStart",
@@ -280,3 +284,18 @@ async def test_an_init_container_that_fails_is_named_and_not_tried_for_ever(worl
     assert world.condition("Stalled")["status"] == "True"
     assert [entry["outcome"] for entry in world.status()["history"]] == ["Failed"]
     assert world.api.all(JOB) == [job]
+
+
+async def test_a_success_of_which_only_the_short_report_is_left_says_what_is_missing(world: Any, migrated: Any) -> None:
+    world.migration()
+    await world.settle()
+    pod = world.run(world.job())
+    world.end(pod, migrated(revisions=tuple(f"{n:012x}" for n in range(1000))))
+    world.api.logs.clear()
+    world.complete(world.job())
+
+    await world.settle()
+
+    assert world.ready()["status"] == "True"
+    assert "list of its revisions could not be read" in world.ready()["message"]
+    assert world.status()["satisfied"]["revisions"] == ["d41"]

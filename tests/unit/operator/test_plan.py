@@ -91,6 +91,8 @@ def pods(draw: st.DrawFn) -> dict[str, Any]:
     words = (
         ["", 'secret "x" not found', "one\ntwo"] if kind == "waiting" else ["", "Traceback (most recent call last)\nx"]
     )
+    if kind == "terminated" and detail["reason"] == "StartError":
+        words = ["exec: python3"]  # the container runtime's words, of which no log is part
     state = {kind: {**detail, "message": draw(st.sampled_from(words))}}
     return {
         "metadata": {
