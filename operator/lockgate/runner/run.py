@@ -76,16 +76,16 @@ class Run:
             except Exception as caught:
                 # The server went away under the leader's connection, by a failover for example: begin again.
                 error = outcome.classify(caught)
-                self.account.attempts += 1
                 if type(error) is not DatabaseUnreachable or self._is_last_attempt():
                     raise
+                self.account.attempts += 1
                 self.narrator.tell("retrying", f"{error.message} Beginning again.", attempt=self.account.attempts)
                 time.sleep(backoff(self.account.attempts, random.uniform))
             finally:
                 connection.close()
 
     def _is_last_attempt(self) -> bool:
-        return self.account.attempts > self.configuration.ddl_lock_attempts
+        return self.account.attempts >= self.configuration.ddl_lock_attempts
 
     def _over(self, connection: OwnConnection, database: Database, project: Project) -> str:
         server = examine(connection, database.connect)
