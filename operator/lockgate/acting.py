@@ -8,16 +8,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from lockgate.decision import Action, AddFinalizer, CreateJob, DeleteJob, ReleaseFinalizer
+from lockgate.decide.decision import Action, AddFinalizer, CreateJob, DeleteJob, ReleaseFinalizer
+from lockgate.decide.observation import Observation
+from lockgate.decide.views import job_view
+from lockgate.decide.wording import one_line
 from lockgate.errors import AlreadyExists, Forbidden, Invalid, Missing
 from lockgate.gate import AppPod, opening_patch
-from lockgate.manifests import build_job
-from lockgate.observation import Observation
-from lockgate.pod_template import Injection
+from lockgate.job.manifests import build_job
+from lockgate.job.pod_template import Injection
 from lockgate.port import DATABASE_MIGRATION, JOB, MERGE_PATCH, POD, STRATEGIC_MERGE_PATCH, ClusterPort, Object
 from lockgate.resource import FINALIZER
-from lockgate.views import job_view
-from lockgate.wording import one_line
 
 __all__ = ["after_write", "carry_out", "is_hindered", "open_gates"]
 

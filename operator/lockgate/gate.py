@@ -8,11 +8,11 @@ not covered. That says "admitted while no policy was at work", so pods that were
 them:
 
 * A pod that was covered once stays covered: revisions are only added, and an image that a present pod wants is never
-  dropped from the record (`lockgate.satisfied`).
+  dropped from the record (`lockgate.decide.satisfied`).
 * When ``spec.database`` changes, or a resource is deleted and created again, the record starts anew. Pods created
   before ``status.satisfied.since`` were judged by the older record, and are not judged again.
 * Helm creates the Deployment a moment before the resource, and exactly then a missing policy must be noticed. That is
-  why ``since`` of a new resource lies `lockgate.satisfied.ADOPTION` before its creation.
+  why ``since`` of a new resource lies `lockgate.decide.satisfied.ADOPTION` before its creation.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lockgate.decide.satisfied import Satisfied, Want
+from lockgate.decide.views import EPOCH, timestamp
 from lockgate.resource import GROUP
-from lockgate.satisfied import Satisfied, Want
-from lockgate.views import EPOCH, timestamp
 
 __all__ = ["GATE", "MIGRATION", "AppPod", "GateCounts", "app_pod", "count", "opening_patch", "to_open"]
 

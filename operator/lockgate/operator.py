@@ -12,16 +12,16 @@ import signal
 import sys
 from datetime import datetime, timezone
 
-from lockgate import log_format
-from lockgate.api_server import ApiServer
-from lockgate.cluster import Cluster
+from lockgate.api.cluster import Cluster
+from lockgate.api.connection import ApiServer
+from lockgate.api.events import Events
 from lockgate.controller import Controller
 from lockgate.errors import LockgateError
-from lockgate.events import Events
-from lockgate.lifecycle import Build, Operator, Reconciler
-from lockgate.metrics import Metrics
-from lockgate.pod_template import Injection
-from lockgate.settings import Settings, parse
+from lockgate.job.pod_template import Injection
+from lockgate.process import log_format
+from lockgate.process.lifecycle import Build, Operator, Reconciler
+from lockgate.process.metrics import Metrics
+from lockgate.process.settings import Settings, parse
 
 __all__ = ["main", "serve"]
 

@@ -6,7 +6,7 @@ A reason is part of the interface: people write alerts on it. Never change the m
 
 from __future__ import annotations
 
-from lockgate.wording import sentence
+from lockgate.decide.wording import sentence
 
 __all__ = ["ADVICE", "STARTED_NOTHING", "advise"]
 

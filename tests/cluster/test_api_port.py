@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from lockgate import cluster as cluster_module
-from lockgate.api_server import ApiServer
-from lockgate.cluster import DATABASE_MIGRATION, LEASE, POD, Cluster
+from lockgate.api.cluster import DATABASE_MIGRATION, LEASE, POD, Cluster
+from lockgate.api.connection import ApiServer
+from lockgate.api.events import Events
 from lockgate.errors import AlreadyExists, Conflict, Invalid, Missing
-from lockgate.events import Events
-from lockgate.leader_election import LeaderElection, LeaseTimes
 from lockgate.port import MERGE_PATCH, STRATEGIC_MERGE_PATCH
-from lockgate.watch import Watch
+from lockgate.process.leader_election import LeaderElection, LeaseTimes
+from lockgate.process.watch import Watch
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 

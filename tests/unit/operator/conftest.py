@@ -12,7 +12,7 @@ import pytest
 
 from lockgate.controller import Controller
 from lockgate.errors import AlreadyExists, ClusterError, Conflict, Missing, Unavailable
-from lockgate.pod_template import Injection
+from lockgate.job.pod_template import Injection
 from lockgate.port import DATABASE_MIGRATION, JOB, POD, Kind, Object
 from lockgate.report import Progress, Report, progress_line, report_line, termination_message
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from lockgate.conditions import Condition, merge
+from lockgate.decide.conditions import Condition, merge
 
 NOW = datetime(2026, 11, 21, 8, 0, 0, tzinfo=timezone.utc)
 LATER = NOW + timedelta(minutes=5)

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lockgate.manifests import build_job
-from lockgate.overlay import overlay
-from lockgate.pod_template import Injection
+from lockgate.job.manifests import build_job
+from lockgate.job.overlay import overlay
+from lockgate.job.pod_template import Injection
 from lockgate.resource import parse
 
 GOLDEN = Path(__file__).parent / "golden"

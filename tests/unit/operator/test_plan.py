@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate import errors, reasons
-from lockgate.decision import AddFinalizer, CreateJob, DeleteJob, ReleaseFinalizer
-from lockgate.observation import observe
-from lockgate.outcomes import new_outcomes
-from lockgate.plan import RULES, decide
+from lockgate.decide.decision import AddFinalizer, CreateJob, DeleteJob, ReleaseFinalizer
+from lockgate.decide.observation import observe
+from lockgate.decide.outcomes import new_outcomes
+from lockgate.decide.plan import RULES, decide
+from lockgate.decide.status import build_status, satisfied_after
 from lockgate.resource import parse
-from lockgate.status import build_status, satisfied_after
 
 NOW = datetime(2026, 11, 21, 9, 30, 0, tzinfo=timezone.utc)
 

@@ -13,8 +13,8 @@ from aiohttp import web
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import incluster_config
 
-from lockgate.api_server import ApiServer
-from lockgate.cluster import DATABASE_MIGRATION, JOB, LEASE, POD, Cluster
+from lockgate.api.cluster import DATABASE_MIGRATION, JOB, LEASE, POD, Cluster
+from lockgate.api.connection import ApiServer
 from lockgate.errors import (
     AlreadyExists,
     ClusterError,

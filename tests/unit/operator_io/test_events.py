@@ -4,8 +4,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from lockgate.api.events import Events
 from lockgate.errors import Forbidden, Missing
-from lockgate.events import Events
 
 SHOP = {
     "apiVersion": "lockgate.dev/v1alpha1",

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import aiohttp
 import pytest
 
-from lockgate.access import Access
 from lockgate.errors import Forbidden, Missing, Unavailable
-from lockgate.health import HealthServer
-from lockgate.metrics import Metrics
+from lockgate.process.access import Access
+from lockgate.process.health import HealthServer
+from lockgate.process.metrics import Metrics
 
 
 class State:
@@ -61,14 +61,14 @@ async def test_what_is_not_alive_is_not_ready_either(get: Get, state: State) -> 
 async def test_a_change_is_logged_once_and_not_with_every_probe(
     get: Get, state: State, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "lockgate.health")
+    caplog.set_level(logging.INFO, "lockgate.process.health")
     state.ready = "CRD is missing"
     for _ in range(3):
         await get("/readyz")
     state.ready = None
     for _ in range(3):
         await get("/readyz")
-    assert [record.getMessage() for record in caplog.records if record.name == "lockgate.health"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "lockgate.process.health"] == [
         "/readyz now answers: access: CRD is missing",
         "/readyz now answers: ok",
     ]

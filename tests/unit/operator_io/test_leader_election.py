@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from lockgate.errors import AlreadyExists, Conflict, Missing, Unavailable
-from lockgate.leader_election import LeaderElection, LeaseTimes
+from lockgate.process.leader_election import LeaderElection, LeaseTimes
 
 
 class LeaseServer:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lockgate.metrics import Metrics
+from lockgate.process.metrics import Metrics
 
 
 @pytest.fixture

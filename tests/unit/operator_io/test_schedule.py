@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from lockgate.schedule import Schedule
+from lockgate.process.schedule import Schedule
 
 SHOP, OTHER = ("default", "shop"), ("default", "other")
 

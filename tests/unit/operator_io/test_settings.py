@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from lockgate.log_format import JsonFormatter
-from lockgate.settings import parse
+from lockgate.process.log_format import JsonFormatter
+from lockgate.process.settings import parse
 
 IMAGE = {"LOCKGATE_OPERATOR_IMAGE": "registry.example.com/lockgate:1"}
 

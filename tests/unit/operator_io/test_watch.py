@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from lockgate.api_server import Credentials
-from lockgate.watch import STREAMS, Stream, Watch
+from lockgate.api.connection import Credentials
+from lockgate.process.watch import STREAMS, Stream, Watch
 
 RESOURCES = {
     "/api/v1": [("pods", "Pod"), ("namespaces", "Namespace"), ("events", "Event")],

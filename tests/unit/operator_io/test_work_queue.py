@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from lockgate.errors import Conflict, Throttled, Unavailable
-from lockgate.work_queue import WorkQueue
+from lockgate.process.work_queue import WorkQueue
 
 Key = tuple[str, str]
 
@@ -138,7 +138,7 @@ async def test_a_failing_key_is_tried_ever_more_rarely_and_never_stops_the_other
     assert [when for when, name in bench.runs if name == "bad"] == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
     assert "good" in bench.names()
     assert bench.figures.failures == {"Conflict": 7}
-    lines = [record for record in caplog.records if record.name == "lockgate.work_queue"]
+    lines = [record for record in caplog.records if record.name == "lockgate.process.work_queue"]
     assert len(lines) == 7
     assert lines[0].getMessage() == (
         "Reconcile of ns/bad failed, next try in 0.5 s. Cannot patch databasemigrations ns/bad: changed."

@@ -7,7 +7,6 @@ Create Date: 2026-09-01 09:12:44
 """
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0001"

@@ -7,7 +7,6 @@ Create Date: 2026-10-05 10:02:31
 """
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0003"

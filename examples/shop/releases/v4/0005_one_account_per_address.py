@@ -23,7 +23,8 @@ def upgrade() -> None:
         f"UPDATE orders SET customer_id = first.id FROM customers JOIN ({FIRST}) AS first USING (email) "
         "WHERE orders.customer_id = customers.id AND customers.id <> first.id"
     )
-    op.execute(f"DELETE FROM customers USING ({FIRST}) AS first WHERE customers.email = first.email AND customers.id <> first.id")
+    same_address_but_not_the_first = "customers.email = first.email AND customers.id <> first.id"
+    op.execute(f"DELETE FROM customers USING ({FIRST}) AS first WHERE {same_address_but_not_the_first}")
     op.create_unique_constraint("one_account_per_address", "customers", ["email"])
 
 

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lockgate import reasons
-from lockgate.decision import Decision
-from lockgate.observation import Observation
-from lockgate.outcomes import explain_failure
+from lockgate.decide.decision import Decision
+from lockgate.decide.observation import Observation
+from lockgate.decide.outcomes import explain_failure
+from lockgate.decide.symptoms import why_not_started
+from lockgate.decide.views import JobView, PodView
+from lockgate.decide.wording import masked, one_line, sentence
 from lockgate.report import Progress
-from lockgate.symptoms import why_not_started
-from lockgate.views import JobView, PodView
-from lockgate.wording import masked, one_line, sentence
 
 __all__ = ["describe_running", "leading_pod", "run_status"]
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from lockgate import reasons
-from lockgate.views import INJECTOR, MIGRATE, ContainerView, PodView
-from lockgate.wording import meaningful, one_line, sentence
+from lockgate.decide.views import INJECTOR, MIGRATE, ContainerView, PodView
+from lockgate.decide.wording import meaningful, one_line, sentence
 
 __all__ = ["Symptom", "why_ended", "why_not_started"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from lockgate.views import EPOCH, timestamp
+from lockgate.decide.views import EPOCH, timestamp
 
 __all__ = ["ADOPTION", "Satisfied", "Want", "read_satisfied"]
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from lockgate import reasons, rules
-from lockgate.decision import Action, AddFinalizer, CreateJob, Decision, ReleaseFinalizer
-from lockgate.observation import Observation
-from lockgate.outcomes import Outcome
+from lockgate import reasons
+from lockgate.decide import rules
+from lockgate.decide.decision import Action, AddFinalizer, CreateJob, Decision, ReleaseFinalizer
+from lockgate.decide.observation import Observation
+from lockgate.decide.outcomes import Outcome
+from lockgate.decide.rules import Facts
 from lockgate.resource import FINALIZER
-from lockgate.rules import Facts
 
 __all__ = ["RULES", "decide"]
 

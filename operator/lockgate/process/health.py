@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from lockgate.metrics import CONTENT_TYPE
+from lockgate.process.metrics import CONTENT_TYPE
 
 __all__ = ["Check", "HealthServer"]
 

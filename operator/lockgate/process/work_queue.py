@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from lockgate.errors import LockgateError, Throttled
-from lockgate.schedule import Key, Schedule
+from lockgate.process.schedule import Key, Schedule
 
 __all__ = ["QueueSink", "WorkQueue"]
 

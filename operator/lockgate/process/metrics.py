@@ -72,7 +72,7 @@ class _Resources(Collector):
 
 
 class Metrics:
-    """Satisfies `lockgate.port.MetricsSink` and `lockgate.work_queue.QueueSink`. Belongs to one thread."""
+    """Satisfies `lockgate.port.MetricsSink` and `lockgate.process.work_queue.QueueSink`. Belongs to one thread."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from lockgate.conditions import Condition, merge, status_word
-from lockgate.decision import Decision
+from lockgate.decide.conditions import Condition, merge, status_word
+from lockgate.decide.decision import Decision
+from lockgate.decide.observation import Observation
+from lockgate.decide.outcomes import Outcome
+from lockgate.decide.running import leading_pod, run_status
+from lockgate.decide.satisfied import Satisfied, read_satisfied
+from lockgate.decide.wording import summary
 from lockgate.gate import count
-from lockgate.observation import Observation
-from lockgate.outcomes import Outcome
-from lockgate.running import leading_pod, run_status
-from lockgate.satisfied import Satisfied, read_satisfied
-from lockgate.wording import summary
 
 __all__ = ["build_status", "differs_only_in_progress", "satisfied_after"]
 

@@ -39,7 +39,7 @@ class AccessPort(Protocol):
 
 
 class Access:
-    """What is known about it; `missing` and `unreachable` are checks for `lockgate.health`."""
+    """What is known about it; `missing` and `unreachable` are checks for `lockgate.process.health`."""
 
     def __init__(
         self,

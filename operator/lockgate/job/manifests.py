@@ -1,14 +1,14 @@
-"""The one thing the operator builds: the Job of a run. Pure; its pod is built in `lockgate.pod_template`."""
+"""The one thing the operator builds: the Job of a run. Pure; its pod is built in `lockgate.job.pod_template`."""
 
 from __future__ import annotations
 
 import math
 
+from lockgate.decide.views import DATABASE, IMAGE, MIGRATE, RUN, RUN_OF
 from lockgate.errors import CheckFailed, Interrupted, InvalidConfiguration, MigrationFailed, Refused
-from lockgate.pod_template import Injection, build_pod_template
+from lockgate.job.pod_template import Injection, build_pod_template
 from lockgate.port import DATABASE_MIGRATION, JOB, Object
 from lockgate.resource import GROUP, Migration, seconds
-from lockgate.views import DATABASE, IMAGE, MIGRATE, RUN, RUN_OF
 
 __all__ = ["build_job"]
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import kopf
 
-from lockgate.api_server import Credentials
-from lockgate.schedule import Key
+from lockgate.api.connection import Credentials
+from lockgate.process.schedule import Key
 
 __all__ = ["STREAMS", "Stream", "Watch"]
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from lockgate import reasons
-from lockgate.observation import Observation
+from lockgate.decide.observation import Observation
+from lockgate.decide.symptoms import why_ended
+from lockgate.decide.views import JobView, timestamp
+from lockgate.decide.wording import masked, one_line, plural, sentence, summary
 from lockgate.report import Report
-from lockgate.symptoms import why_ended
-from lockgate.views import JobView, timestamp
-from lockgate.wording import masked, one_line, plural, sentence, summary
 
 __all__ = ["Outcome", "explain_failure", "new_outcomes"]
 

@@ -17,7 +17,7 @@ import aiohttp
 from kubernetes.aio import config as login
 from kubernetes.aio.client import ApiClient, Configuration
 
-from lockgate.api_errors import Call, no_answer, refusal
+from lockgate.api.failures import Call, no_answer, refusal
 from lockgate.errors import InvalidConfiguration
 
 __all__ = ["ApiServer", "Credentials"]

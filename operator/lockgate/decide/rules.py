@@ -1,7 +1,7 @@
-"""The rules by which `lockgate.plan` decides: each looks at the facts and returns a Decision, or None. Pure.
+"""The rules by which `lockgate.decide.plan` decides: each looks at the facts and returns a Decision, or None. Pure.
 
 A rule relies on nothing but the facts, not on the rules before it having passed: the order, which is in
-`lockgate.plan`, only says which of several true things matters most.
+`lockgate.decide.plan`, only says which of several true things matters most.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from lockgate import reasons
-from lockgate.decision import CreateJob, Decision, DeleteJob
-from lockgate.observation import Observation
-from lockgate.running import WHILE_BLOCKED, WHILE_PENDING, describe_running
-from lockgate.views import JobView
-from lockgate.wording import sentence
+from lockgate.decide.decision import CreateJob, Decision, DeleteJob
+from lockgate.decide.observation import Observation
+from lockgate.decide.running import WHILE_BLOCKED, WHILE_PENDING, describe_running
+from lockgate.decide.views import JobView
+from lockgate.decide.wording import sentence
 
 __all__ = [
     "Facts",

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate.overlay import overlay
-from lockgate.pod_environment import build_environment, literal
+from lockgate.decide.views import INJECTOR, MIGRATE
+from lockgate.job.overlay import overlay
+from lockgate.job.pod_environment import build_environment, literal
 from lockgate.port import Object
 from lockgate.resource import GROUP, Migration
-from lockgate.views import INJECTOR, MIGRATE
 
 __all__ = ["Injection", "build_pod_template"]
 

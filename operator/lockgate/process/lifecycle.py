@@ -13,17 +13,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lockgate import __version__
-from lockgate.access import Access
-from lockgate.api_server import ApiServer
-from lockgate.cluster import DATABASE_MIGRATION, Cluster
-from lockgate.events import Events
-from lockgate.health import HealthServer
-from lockgate.leader_election import LeaderElection
-from lockgate.metrics import Metrics
-from lockgate.schedule import Key
-from lockgate.settings import Settings
-from lockgate.watch import Watch
-from lockgate.work_queue import WorkQueue
+from lockgate.api.cluster import DATABASE_MIGRATION, Cluster
+from lockgate.api.connection import ApiServer
+from lockgate.api.events import Events
+from lockgate.process.access import Access
+from lockgate.process.health import HealthServer
+from lockgate.process.leader_election import LeaderElection
+from lockgate.process.metrics import Metrics
+from lockgate.process.schedule import Key
+from lockgate.process.settings import Settings
+from lockgate.process.watch import Watch
+from lockgate.process.work_queue import WorkQueue
 
 __all__ = ["LOST_THE_LEASE", "Build", "Operator", "Reconciler"]
 

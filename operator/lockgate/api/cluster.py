@@ -10,8 +10,8 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from lockgate.api_errors import Call
-from lockgate.api_server import ApiServer
+from lockgate.api.connection import ApiServer
+from lockgate.api.failures import Call
 from lockgate.errors import Gone
 from lockgate.port import DATABASE_MIGRATION, EVENT, JOB, LEASE, POD, Kind, Object
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lockgate import reasons
-from lockgate.wording import plural
+from lockgate.decide.wording import plural
 
 __all__ = ["Note", "events_for", "gate_opened"]
 

@@ -1,0 +1,1 @@
+"""Keeps the operator running: settings, watch, queue, Lease, health, figures."""
