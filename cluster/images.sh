@@ -139,6 +139,9 @@ build() {
   [[ $name == localhost/*:* ]] || die "an image built here is called localhost/NAME:TAG, not $name"
   engine
   [[ $ENGINE == docker ]] || prepare_buildah
+  # File times of zero make the image the same for the same source, and byte code stale that goes by file times: only
+  # our own Dockerfile compiles without them.
+  [[ $ENGINE == docker || $name != "$IMAGE" ]] || set -- --timestamp 0 "$@"
   hash=$(digest "$context" "$@")
   stamp=$CACHE/images/$(tr '/:' '__' <<<"$name")
   if [[ -f $stamp && $(<"$stamp") == "$hash $(image_id "$name")" ]]; then
@@ -157,7 +160,7 @@ build() {
       ! grep -qE "^FROM +(docker.io/library/)?${base#docker.io/library/}( |$)" "$file" || base_image "$base"
     done
     mapfile -t mounts < <(machine_mounts)
-    with_progress "building $name" "$stamp.log" buildah build --layers --isolation chroot --network host --timestamp 0 \
+    with_progress "building $name" "$stamp.log" buildah build --layers --isolation chroot --network host \
       "${mounts[@]}" --tag "$name" "$@" "$context"
   fi
   mkdir -p "$(dirname "$stamp")"
