@@ -134,7 +134,7 @@ image_id() {
 }
 
 build() {
-  local name=${1:?NAME:TAG} context=${2:?CONTEXT} stamp hash file argument base mounts
+  local name=${1:?NAME:TAG} context=${2:?CONTEXT} stamp hash earlier file argument base mounts
   shift 2
   [[ $name == localhost/*:* ]] || die "an image built here is called localhost/NAME:TAG, not $name"
   engine
@@ -144,7 +144,8 @@ build() {
   [[ $ENGINE == docker || $name != "$IMAGE" ]] || set -- --timestamp 0 "$@"
   hash=$(digest "$context" "$@")
   stamp=$CACHE/images/$(tr '/:' '__' <<<"$name")
-  if [[ -f $stamp && $(<"$stamp") == "$hash $(image_id "$name")" ]]; then
+  earlier=$(image_id "$name")
+  if [[ -f $stamp && $(<"$stamp") == "$hash $earlier" ]]; then
     say "$name is up to date"
     return
   fi
@@ -165,6 +166,8 @@ build() {
   fi
   mkdir -p "$(dirname "$stamp")"
   echo "$hash $(image_id "$name")" >"$stamp"
+  # The one that this replaces would stay for ever, without a name.
+  [[ -z $earlier || $earlier == "$(image_id "$name")" ]] || "$ENGINE" rmi "$earlier" >/dev/null 2>&1 || true
 }
 
 # --- load -----------------------------------------------------------------------------------------------------------
