@@ -82,13 +82,25 @@ nothing_works() {
     "to the kubeconfig of a cluster that you may fill with test data."
 }
 
+# A node belongs to the checkout that started it, as long as that exists.
+down_node() {
+  local state=$CACHE/node/$NUMBER owner
+  [[ -d $state ]] || return 0
+  owner=$(cat "$state/owner" 2>/dev/null || true)
+  if [[ -n $owner && $owner != "$CLUSTER_DIR" && -f $owner/env ]]; then
+    say "node $NUMBER is left up: it belongs to $owner (cluster/node.sh down stops it all the same)"
+  else
+    "$CHECKOUT/cluster/node.sh" down
+  fi
+}
+
 down() {
   local way=''
   if [[ -f $CLUSTER_DIR/env ]]; then way=$(sed -n 's/^LOCKGATE_CLUSTER=//p' "$CLUSTER_DIR/env"); fi
   case $way in
     kind) [[ ! -x $KIND_BINARY ]] || "$KIND_BINARY" delete cluster --name "$KIND_NAME" --kubeconfig "$CLUSTER_DIR/kubeconfig" ;;
     given) say "LOCKGATE_KUBECONFIG's cluster is left as it is" ;;
-    *) [[ ! -d $CACHE/node/$NUMBER ]] || "$CHECKOUT/cluster/node.sh" down ;;
+    *) down_node ;;
   esac
   rm -f "$CLUSTER_DIR/env" "$CLUSTER_DIR/kubeconfig"
 }

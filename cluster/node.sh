@@ -305,6 +305,7 @@ up() {
   configurations
   make_cgroups
   echo "$KUBERNETES" >"$STATE/version"
+  echo "$CLUSTER_DIR" >"$STATE/owner" # cluster.sh asks: another checkout may use this node, and leaves it up
   start_first_process
   connect
   wait_for 60 "an API server" apiserver kubectl get --raw /readyz

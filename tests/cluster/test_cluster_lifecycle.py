@@ -280,6 +280,14 @@ def test_a_component_that_cannot_start_is_named_with_the_end_of_its_log(node: No
     assert not (node.state / "node.pid").exists()
 
 
+def test_another_checkout_may_use_the_node_but_does_not_stop_it(running: Node, tmp_path: Path) -> None:
+    other = {"LOCKGATE_CLUSTER_DIR": str(tmp_path)}
+    assert "already up" in running.script("cluster.sh", "up", **other).stderr
+    assert "is left up" in running.script("cluster.sh", "down", **other).stderr
+    assert not (tmp_path / "kubeconfig").exists()
+    assert running.kubectl("get", "--raw", "/readyz") == "ok"
+
+
 def test_a_cluster_that_the_user_names_is_used_and_left_as_it_is(running: Node, tmp_path: Path) -> None:
     named = tmp_path / "named"
     named.write_bytes((running.folder / "kubeconfig").read_bytes())
