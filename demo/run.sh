@@ -27,17 +27,18 @@ die() { printf '\ndemo: %s\n' "$*" >&2; exit 1; }
 # expect TEXT WHY: what has been seen so far in this step must contain TEXT.
 expect() { [[ $seen == *"$1"* ]] || die "expected to see '$1': $2"; }
 
-# look_until SECONDS CONDITION...: show resource and pods every two seconds until CONDITION succeeds.
+# look_until SECONDS CONDITION...: show resource and pods every two seconds until CONDITION succeeds, and once more then.
 look_until() {
-  local deadline=$((SECONDS + $1))
+  local deadline=$((SECONDS + $1)) over=''
   shift
   while :; do
+    ! "$@" || over=yes
     show kubectl get databasemigrations,pods
     seen+=$said
     note=$(kubectl get dbm shop -o jsonpath='{.status.run.step}  {.status.run.statement}' 2>/dev/null || true)
-    [[ -z ${note// /} ]] || printf '\n  now: %.100s\n' "$note"
+    [[ -z ${note// /} ]] || printf '\n  now: %.130s\n' "$note"
     seen+=$note
-    ! "$@" || return 0
+    [[ -z $over ]] || return 0
     ((SECONDS < deadline)) || die "this takes too long"
     sleep 2
   done
@@ -90,7 +91,7 @@ printf '\n$ export KUBECONFIG=%q PATH=%q:$PATH\n' "$KUBECONFIG" "$LOCKGATE_TOOLS
 helm status lockgate --namespace "$OPERATOR" >/dev/null 2>&1 || touch "$MADE/release"
 show kubectl apply --server-side --force-conflicts --field-manager=helm --filename charts/lockgate/crds/
 show helm upgrade --install lockgate charts/lockgate --namespace "$OPERATOR" --create-namespace \
-  --set "image.repository=${operator%:*},image.tag=${operator##*:}" --wait --timeout 2m
+  --set "image.repository=${operator%:*},image.tag=${operator##*:}" --wait --timeout 2m --hide-notes
 tell "Is the gate at work? The chart's test knows."
 show helm test lockgate --namespace "$OPERATOR"
 

@@ -22,7 +22,7 @@ def upgrade() -> None:
     seconds = float(context.get_x_argument(as_dictionary=True).get("seconds", "15")) / PARTS
     for part in range(PARTS):
         op.execute(
-            f"UPDATE orders SET currency = 'EUR' FROM (SELECT pg_sleep({seconds})) AS as_if_there_were_millions "
+            f"UPDATE orders SET currency = 'EUR' FROM (SELECT pg_sleep({seconds})) AS slowly "
             f"WHERE mod(orders.id, {PARTS}) = {part}"
         )
     op.alter_column("orders", "currency", nullable=False)
