@@ -160,7 +160,7 @@ def test_the_stricter_lock_timeout_counts(project, run, database):
     result = run(folder, ENV_LOCK_TIMEOUT="70")
 
     assert result.code == 0, result.output
-    assert database.rows("SELECT t, s FROM seen") == [("70ms", "5s")]
+    assert database.rows("SELECT t, s FROM seen") == [("70ms", "30s")]
 
 
 def test_an_error_that_a_revision_catches_in_a_savepoint_is_none(project, run, database):

@@ -182,9 +182,10 @@ def test_the_termination_message_is_the_report(project, run, tmp_path):
     assert json.loads(message.read_text()) == json.loads(result.output.splitlines()[-1])
 
 
-def test_wait_ends_when_the_migration_has_run(project, start, run):
+def test_wait_ends_when_the_migration_has_run(project, start, run, eventually):
     folder = project("sync")
     waiting = start(folder, "wait", "--timeout", "60s")
+    eventually(lambda: any('"waiting"' in line for line in waiting.lines))
 
     run(folder)
     result = waiting.end()

@@ -46,9 +46,11 @@ def load_project(configuration: Configuration, folder: Path) -> Project:
     """Read the configuration as the `alembic` command would, from ``folder``; nothing of the application is run."""
     ini, toml = _files(configuration.config, folder)
     if toml and "toml_file" not in Config.__init__.__code__.co_varnames:
-        raise InvalidConfiguration(
-            "This image's Alembic does not read pyproject.toml.", advice="It needs Alembic 1.16, or an alembic.ini."
-        )
+        if ini is None:
+            raise InvalidConfiguration(
+                "This image's Alembic does not read pyproject.toml.", advice="It needs Alembic 1.16, or an alembic.ini."
+            )
+        toml = None
     more: dict[str, Any] = {"toml_file": str(toml)} if toml else {}
     config = Config(
         str(ini) if ini else None, ini_section=configuration.section, cmd_opts=_options(configuration), **more
@@ -71,7 +73,7 @@ def load_project(configuration: Configuration, folder: Path) -> Project:
 
 def _files(named: str, folder: Path) -> tuple[Path | None, Path | None]:
     """Return (.ini file, pyproject.toml); the one that is named must exist, of the defaults one has to."""
-    if named:
+    if named and named != "alembic.ini":  # that is what Alembic itself looks for, beside pyproject.toml
         file = folder / named
         if not file.is_file():
             raise InvalidConfiguration(

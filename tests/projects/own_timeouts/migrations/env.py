@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, pool, text
 connectable = create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool, future=True)
 
 with connectable.connect() as connection:
-    connection.execute(text("SET statement_timeout = 5000"))
+    connection.execute(text("SET statement_timeout = 30000"))
     connection.execute(text(f"SET lock_timeout = {os.environ.get('ENV_LOCK_TIMEOUT', '4000')}"))
     connection.commit()
     context.configure(connection=connection)
