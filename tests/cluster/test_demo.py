@@ -15,7 +15,7 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(operator: Operator) 
         [CHECKOUT / "demo/run.sh"], env=settings, capture_output=True, text=True, timeout=400, check=False
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    for shown in ("SchedulingGated", "Running", "Ready", "0004", "one_account_per_address", "rollout undo"):
+    for shown in ("SchedulingGated", "Running", "Ready", "0004", "one_account_per_address", "helm rollback"):
         assert shown in done.stdout
 
     subprocess.run([CHECKOUT / "demo/down.sh"], env=settings | {"KEEP": "release"}, timeout=120, check=True)
