@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lockgate import cluster as cluster_module
+from lockgate.api import cluster as cluster_module
 from lockgate.api.cluster import DATABASE_MIGRATION, LEASE, POD, Cluster
 from lockgate.api.connection import ApiServer
 from lockgate.api.events import Events
