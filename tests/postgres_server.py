@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -152,8 +153,15 @@ def _start(binaries: Path, folder: Path, port: int, owner: dict[str, object]) ->
             stderr=log,
             cwd=folder,
             start_new_session=True,  # a Ctrl-C for the tests must not reach the server before they are done with it
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  # no threads are at work yet that could hold a lock
             **owner,  # type: ignore[call-overload]  # user, group, extra_groups
         )
+
+
+def _end_with_parent() -> None:
+    """Let the kernel stop the server when the tests are killed (Linux: PR_SET_PDEATHSIG, 1)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
 def _await(process: subprocess.Popen[bytes], ask: list[str], log: Path) -> None:
