@@ -64,7 +64,7 @@ class Controller:
         now = self._clock()
         outcomes = new_outcomes(observation)
         satisfied = satisfied_after(observation, outcomes, now)
-        decision = decide(observation, outcomes, now)
+        decision = decide(observation, outcomes, satisfied, now)
         status = build_status(observation, outcomes, satisfied, decision, now)
         wait = self._pause(observation, status, now)
         seen = observation if wait else await self._publish(observation, outcomes, status, now)
@@ -81,7 +81,7 @@ class Controller:
         if last is None or status == observation.status or not differs_only_in_progress(observation.status, status):
             return None
         left = PROGRESS_INTERVAL - (now - last).total_seconds()
-        return left if left > 0 else None
+        return left if 0 < left <= PROGRESS_INTERVAL else None  # more than that: the clock was set back
 
     async def _publish(
         self, observation: Observation, outcomes: Sequence[Outcome], status: Object, now: datetime

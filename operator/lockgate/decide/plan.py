@@ -12,6 +12,7 @@ from lockgate.decide.decision import Action, AddFinalizer, CreateJob, Decision, 
 from lockgate.decide.observation import Observation
 from lockgate.decide.outcomes import Outcome
 from lockgate.decide.rules import Facts
+from lockgate.decide.satisfied import Satisfied
 from lockgate.resource import FINALIZER
 
 __all__ = ["RULES", "decide"]
@@ -34,10 +35,13 @@ RULES: tuple[Callable[[Facts], Decision | None], ...] = (
 """The first rule that returns a Decision wins."""
 
 
-def decide(observation: Observation, outcomes: tuple[Outcome, ...], now: datetime) -> Decision:
-    """Return what to publish and to do; ``outcomes`` are the runs whose end has just been found out, oldest first."""
+def decide(observation: Observation, outcomes: tuple[Outcome, ...], satisfied: Satisfied, now: datetime) -> Decision:
+    """Return what to publish and to do.
+
+    ``outcomes`` are the runs whose end has just been found out, oldest first; ``satisfied`` is the record with them.
+    """
     last = outcomes[-1].for_status() if outcomes else observation.last_recorded
-    facts = Facts(observation, last, now)
+    facts = Facts(observation, last, satisfied, now)
     decision = next(found for rule in RULES if (found := rule(facts)) is not None)
     return replace(decision, actions=_with_finalizer(facts, decision))
 

@@ -15,6 +15,7 @@ from lockgate import reasons
 from lockgate.decide.decision import CreateJob, Decision, DeleteJob
 from lockgate.decide.observation import Observation
 from lockgate.decide.running import WHILE_BLOCKED, WHILE_PENDING, describe_running
+from lockgate.decide.satisfied import Satisfied, Want
 from lockgate.decide.views import JobView
 from lockgate.decide.wording import sentence
 
@@ -47,6 +48,8 @@ class Facts:
     observation: Observation
     last: Mapping[str, Any]
     """The newest run that ended, as an entry of ``status.history``: what was published, or has just been found out."""
+    satisfied: Satisfied
+    """What the database that the spec names is known to contain, with what has just been found out."""
     now: datetime
 
     @property
@@ -108,9 +111,14 @@ def wanted_run_is_at_work(facts: Facts) -> Decision | None:
 
 
 def wanted_run_succeeded(facts: Facts) -> Decision | None:
-    """Be ready when the newest run is the wanted one and ended well; its Job may long be gone."""
+    """Be ready when the newest run is the wanted one and ended well; its Job may long be gone.
+
+    The record of what is satisfied has to agree. It starts anew when ``spec.database`` changes, also when that is
+    changed back before anything ran: Ready without a record would hold the pods with nothing left that opens them.
+    """
     last = facts.last_of_wanted
-    if last.get("outcome") != "Succeeded":
+    recorded = facts.satisfied.covers(Want(image=facts.observation.migration.image))
+    if last.get("outcome") != "Succeeded" or not recorded:
         return None
     return Decision(
         "Ready", last["reason"], last["message"], ready=True, reconciling=False, migrated=True, healthy=True

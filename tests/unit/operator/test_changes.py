@@ -149,6 +149,25 @@ async def test_another_database_forgets_what_the_old_one_contained(world: Any) -
     assert world.held() == ["app-1"]
 
 
+async def test_a_database_that_is_changed_back_before_anything_ran_is_recorded_again(world: Any) -> None:
+    body = world.migration()
+    await world.succeed()
+    first = body["spec"]["database"]
+    world.edit(database={"urlFrom": {"secretKeyRef": {"name": "misspelt", "key": "url"}}})
+    await world.settle()
+    world.pod_of(world.job(), waiting=NOT_PULLED)
+    await world.settle()
+
+    world.edit(database=first)
+    world.app_pod("app-1")
+    await world.settle()
+    assert (world.ready()["status"], world.held()) == ("False", ["app-1"])
+    await world.succeed()
+
+    assert world.ready()["status"] == "True"
+    assert world.held() == []
+
+
 async def test_a_run_in_the_old_database_satisfies_nothing_in_the_new_one(world: Any, migrated: Any) -> None:
     world.migration()
     await world.settle()
@@ -294,6 +313,19 @@ async def test_progress_is_written_at_most_every_two_seconds(world: Any) -> None
     world.pass_time(1)
     await world.reconcile()
     assert world.status()["run"]["step"] == "5/9 a"
+
+
+async def test_progress_is_written_also_after_the_clock_was_set_back(world: Any) -> None:
+    world.migration()
+    await world.settle()
+    pod = world.run(world.job(), Progress(step="1/9 a"))
+    await world.settle()
+
+    world.progress(pod, Progress(step="2/9 b"))
+    world.pass_time(-3600)
+    await world.reconcile()
+
+    assert world.status()["run"]["step"] == "2/9 b"
 
 
 async def test_figures_that_move_right_after_a_write_are_not_forgotten(world: Any) -> None:

@@ -52,12 +52,13 @@ def test_every_reason_is_camel_case_as_conditions_require() -> None:
     assert all(value.isalnum() and value[0].isupper() for value in values)
 
 
-WANTED = parse(
+MIGRATION = parse(
     {
         "metadata": {"name": "shop", "namespace": "default"},
         "spec": {"image": "shop:1", "database": {"urlFrom": {"secretKeyRef": {"name": "shop-db", "key": "url"}}}},
     }
-).run_id
+)
+WANTED, DATABASE = MIGRATION.run_id, MIGRATION.database.fingerprint
 minutes = st.integers(0, 59).map(lambda minute: f"2026-11-21T08:{minute:02}:00Z")
 runs = st.sampled_from([WANTED, "0123456789"])
 reasons_of_failure = st.sampled_from(["BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "FailedIndexes"])
@@ -122,6 +123,7 @@ resources = st.fixed_dictionaries(
         "suspend": st.booleans(),
         "held": st.booleans(),
         "history": st.lists(entries, max_size=2),
+        "satisfied": st.sampled_from([{}, {"database": DATABASE, "images": [{"image": "shop:1"}]}]),
         "run": st.sampled_from([{}, {"id": WANTED, "job": f"shop-{WANTED}", "attempt": 0}]),
         "reason": st.sampled_from(["", "JobRejected", "JobNameTaken", "SecretNotFound", "Migrated"]),
         "refusal": st.sampled_from(["", "The Job is refused."]),
@@ -149,6 +151,7 @@ def body_of(known: dict[str, Any]) -> dict[str, Any]:
         "status": {
             "observedGeneration": 1,
             "history": known["history"],
+            "satisfied": known["satisfied"],
             "run": known["run"],
             "conditions": [ready] if known["reason"] else [],
         },
@@ -164,8 +167,9 @@ def test_whatever_is_seen_the_promises_hold(
 ) -> None:
     observation = observe(body_of(known), jobs=seen_jobs, migration_pods=seen_pods, refusal=known["refusal"])
     outcomes = new_outcomes(observation)
-    decision = decide(observation, outcomes, NOW)
-    status = build_status(observation, outcomes, satisfied_after(observation, outcomes, NOW), decision, NOW)
+    satisfied = satisfied_after(observation, outcomes, NOW)
+    decision = decide(observation, outcomes, satisfied, NOW)
+    status = build_status(observation, outcomes, satisfied, decision, NOW)
 
     at_work = [job for job in observation.jobs if job.active]
     creates = CreateJob() in decision.actions
@@ -182,6 +186,7 @@ def test_whatever_is_seen_the_promises_hold(
     newest = [outcome.for_status() for outcome in reversed(outcomes)] or known["history"]
     if decision.ready:
         assert (newest[0]["id"], newest[0]["outcome"]) == (WANTED, "Succeeded")
+        assert "shop:1" in [entry["image"] for entry in status["satisfied"]["images"]], "pods would stay held"
         assert not decision.reconciling
     assert not (decision.stalled and decision.reconciling)
     assert not (decision.ready and decision.stalled)
