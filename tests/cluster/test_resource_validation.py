@@ -109,6 +109,17 @@ def test_a_name_that_leaves_no_room_for_the_name_of_a_job_is_refused(kubectl: Ku
     assert "metadata.name must be at most 50 characters" in answer.stderr
 
 
+def test_standbys_are_refused_where_the_name_has_a_dot_and_their_job_could_not_be(
+    kubectl: Kubectl, namespace: str
+) -> None:
+    def create(standbys: int) -> subprocess.CompletedProcess[str]:
+        text = resource({**MINIMAL, "lock": {"standbys": standbys}}, namespace, name="shop.v2")
+        return kubectl("create", "--dry-run=server", "-f", "-", stdin=text, check=False)
+
+    assert "lock.standbys must be 0 where metadata.name contains a dot" in create(1).stderr
+    assert create(0).returncode == 0
+
+
 def test_a_minimal_resource_gets_the_defaults_that_the_operator_counts_on(kubectl: Kubectl, namespace: str) -> None:
     spec = {**MINIMAL, "suspend": True}
 
