@@ -106,6 +106,29 @@ async def test_a_job_that_ran_out_of_time_before_its_pod_started_is_made_anew(wo
     assert world.ready()["status"] == "True"
 
 
+async def test_a_job_that_ran_out_of_time_is_made_anew_also_where_its_removal_fails_at_first(world: Any) -> None:
+    world.migration()
+    await world.settle()
+    pod = world.pod_of(world.job(), waiting={"reason": "CreateContainerConfigError", "message": 'secret "s" not found'})
+    await world.settle()
+
+    world.api.mark_deleted(POD, pod)
+    world.fail(world.job(), "DeadlineExceeded")
+    world.api.refuse["delete", JOB.plural] = Unavailable("no answer")
+    for _ in range(2):
+        world.pass_time(3)
+        with pytest.raises(Unavailable):
+            await world.reconcile()
+    del world.api.refuse["delete", JOB.plural]
+    await world.settle()
+
+    assert world.status()["history"] == []
+    assert world.status().get("run", {}).get("attempt", 0) == 0
+    await world.succeed()
+    assert world.ready()["status"] == "True"
+    assert "run" not in world.status()
+
+
 async def test_a_pod_that_no_node_takes_is_reported_with_the_schedulers_words(world: Any) -> None:
     world.migration()
     await world.settle()
