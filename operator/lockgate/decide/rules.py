@@ -41,7 +41,7 @@ WHILE_OTHERS_WORK = 10.0
 WHILE_REFUSED = 60.0
 WEBHOOK_DOWN = "failed calling webhook"
 """The API server's words where an admission webhook gives no answer: nothing is wrong with the Job then."""
-AGAIN = "Another try starts when the spec or the annotation lockgate.dev/retry changes."
+AGAIN = "Another try starts when the spec asks for another run, or the annotation lockgate.dev/retry changes."
 
 
 @dataclass(frozen=True, slots=True)
