@@ -6,6 +6,7 @@ migrate under the fence; verify over a connection of its own; report; unlock.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Run:
 
     def execute(self) -> str:
         """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
-        project = load_project(self.configuration, Path.cwd())
+        project = load_project(self.configuration, Path.cwd(), os.environ)
         self.narrator.redact.learn(project.url)
         self.database = Database(parse_url(project.url), self.settings)
         while True:
@@ -109,7 +110,7 @@ class Run:
         self.account.current = self.account.reached = satisfied.rows
         self.account.target, self.account.pending = satisfied.target, 0
         self.account.revisions = set(satisfied.revisions)
-        self._check(frozenset())
+        self._check(invalid_indexes(connection))  # nothing ran: those that there are were there before
         return True
 
     def _lead(self, connection: OwnConnection, project: Project, fingerprint: str) -> str:
@@ -131,6 +132,8 @@ class Run:
             self.warnings.append(warning)
         before = invalid_indexes(connection)
         self._migrate(connection, project, fingerprint)
+        if not warning and not self.account.writes_history:
+            self.warnings.append(history.OTHER_ROLE)
         self.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
         self._check(before)
         if not warning:
