@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from lockgate.errors import DatabaseReadOnly
 from lockgate.report import CheckResult
 from lockgate.runner import outcome
 from lockgate.runner.checks import Check, IndexCheck, SqlCheck, index_result, sql_result
@@ -51,4 +52,8 @@ def _run(check: Check, connection: OwnConnection, before: frozenset[str], built:
         assert isinstance(check, SqlCheck)  # noqa: S101  # there are two kinds
         return sql_result(check, connection.verbatim(check.query))
     except SQLAlchemyError as error:
+        known = outcome.classify(error)
+        # A lost connection or a lock says nothing about the schema; that the session is read-only is our own doing.
+        if known.retryable and not isinstance(known, DatabaseReadOnly):
+            raise known from error
         return CheckResult(check.name, passed=False, message=outcome.brief(error))
