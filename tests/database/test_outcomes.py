@@ -97,6 +97,9 @@ def test_an_index_that_a_revision_leaves_invalid_is_found(project, run):
     assert (result.code, result.reason) == (23, "CheckFailed"), result.output
     assert "public.items_email" in result.report.message
 
+    again = run(project("duplicates"))  # by now it was invalid before, and yet nobody has found it right
+    assert (again.code, again.reason) == (23, "CheckFailed"), again.output
+
     ignored = run(project("duplicates"), LOCKGATE_CHECKS='[{"indexes": {"ignore": ["items_email"]}}]')
     assert ignored.code == 0, ignored.output
 

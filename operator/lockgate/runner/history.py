@@ -3,7 +3,7 @@
 ``lockgate.history`` gets a row in each revision's own transaction, so it never tells of what was rolled back. It holds
 the parents, which give the lineage of revisions that an older image does not know, and the source, so that a revision
 can be taken back without the image that brought it. ``lockgate.satisfied`` is the fast path: a digest of everything
-that decides what a run would do, with the rows that it left behind.
+that decides what a run would do, with the rows that it left behind. ``lockgate.unverified``: see there.
 
 A role that may not create the schema gets a warning in its reports, and does without.
 """
@@ -53,6 +53,12 @@ _TABLES = (
         revisions text NOT NULL,
         recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )""",
+    """
+    CREATE TABLE IF NOT EXISTS lockgate.unverified (
+        scope text PRIMARY KEY,
+        invalid_indexes text NOT NULL,
+        recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )""",
 )
 
 MAY_WRITE = (
@@ -97,7 +103,7 @@ NAMESAKE = (
 
 def ensure(connection: OwnConnection) -> str:
     """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
-    if connection.value(f"SELECT {MAY_WRITE}"):
+    if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')}"):
         return ""
     if connection.value("SELECT current_user = 'lockgate'"):
         return NAMESAKE

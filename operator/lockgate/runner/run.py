@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import CheckFailed, DatabaseUnreachable, LockgateError
 from lockgate.report import CheckResult, Report
-from lockgate.runner import history, outcome
+from lockgate.runner import history, outcome, unverified
 from lockgate.runner.account import Account, run_report
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
@@ -115,7 +115,7 @@ class Run:
 
     def _lead(self, connection: OwnConnection, project: Project, fingerprint: str) -> str:
         # Not the session's schema: that may change while pods wait, and all of them have to agree on the key.
-        lock = AdvisoryLock(connection.rows, leader_key(project.version_schema, project.version_table))
+        lock = AdvisoryLock(connection.rows, scope := leader_key(project.version_schema, project.version_table))
         self.lock_wait = acquire(
             lock,
             wait=self.configuration.lock_wait,
@@ -131,12 +131,15 @@ class Run:
         if warning:
             self.warnings.append(warning)
         before = invalid_indexes(connection)
+        if not warning:
+            before = unverified.begin(connection, scope, before)
         self._migrate(connection, project, fingerprint)
         if not warning and not self.account.writes_history:
             self.warnings.append(history.OTHER_ROLE)
         self.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
         self._check(before)
         if not warning:
+            unverified.end(connection, scope)
             self._remember(connection, project, fingerprint)
         if self.account.is_ahead:
             return "DatabaseAhead"
