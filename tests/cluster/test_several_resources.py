@@ -64,7 +64,7 @@ def test_a_suspended_resource_starts_nothing_and_leaves_a_running_job_alone(shop
 
     def is_suspended() -> None:
         status = shop.status()
-        assert status["phase"] == "Suspended"
+        assert status.get("phase") == "Suspended"
         assert status["observedGeneration"] == shop.here.get("dbm", "shop")["metadata"]["generation"]
 
     eventually(is_suspended)
