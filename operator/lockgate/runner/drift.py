@@ -39,6 +39,8 @@ __all__ = ["check_drift", "drift_message"]
 
 READ_ONLY = "SET default_transaction_read_only = on"
 
+_REPEATED = re.compile(r"\s*CREATE\s+(?:SCHEMA|EXTENSION)\s+IF\s+NOT\s+EXISTS\b", re.IGNORECASE)
+
 
 @dataclass
 class Comparison:
@@ -114,11 +116,17 @@ def _read_only() -> Iterator[None]:
             raw(connection, READ_ONLY)
             connection.commit()  # or the setting would be rolled back
 
+    def repeated(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        # env.py has run this before, so it would do nothing; a read-only session refuses it all the same.
+        return ("SELECT 1" if _REPEATED.match(statement) and not is_own_thread() else statement), parameters
+
     event.listen(Engine, "checkout", taken)
+    event.listen(Engine, "before_cursor_execute", repeated, retval=True)
     try:
         yield
     finally:
         event.remove(Engine, "checkout", taken)
+        event.remove(Engine, "before_cursor_execute", repeated)
 
 
 def _compare(project: Project, rows: tuple[str, ...], context: Any, found: Comparison) -> None:
