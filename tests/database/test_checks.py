@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+OLDEST = ("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2")
+"""As in test_real_images.py, so that they share the environment."""
+
 MODELS = """
 import sqlalchemy
 import sys
@@ -98,6 +101,16 @@ def test_models_like_the_database_pass_and_others_are_drift_unless_it_is_ignored
 
     ignored = run(folder, LOCKGATE_CHECKS='[{"drift": {"ignore": ["orders", "notes", "index items_name"]}}]')
     assert ignored.code == 0, ignored.output
+
+
+def test_drift_is_found_with_the_oldest_alembic(project, run, environment):
+    python = environment(*OLDEST)
+
+    result = run(
+        modelled(project("async"), ""), driver="asyncpg", python=str(python), LOCKGATE_CHECKS='[{"drift": {}}]'
+    )
+
+    assert "notes only in the database" in failed(result)
 
 
 def test_an_env_file_without_models_is_told_apart_from_drift(project, run):
