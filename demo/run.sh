@@ -123,7 +123,7 @@ tell "Helm has created the Deployment first. Its pods are held (SchedulingGated)
 seen=''
 look_until 90 condition Ready True
 expect SchedulingGated "the first pods wait for the schema"
-show kubectl rollout status deployment/shop --timeout=60s
+show kubectl rollout status deployment/shop --timeout=180s
 ask_the_shop 1
 
 # --- 4 --------------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ expect SchedulingGated "the new pod waits for its schema"
 expect Running "phases of the resource"
 expect 'UPDATE orders' "what the migration does"
 tell "The schema is verified, the gate is open, and the rollout finishes:"
-show kubectl rollout status deployment/shop --timeout=60s
+show kubectl rollout status deployment/shop --timeout=180s
 ask_the_shop 2
 
 # --- 5 --------------------------------------------------------------------------------------------------------------
@@ -156,14 +156,14 @@ tell "Nothing has to be repaired. Back to version 2:"
 show helm rollback shop 2
 seen=''
 look_until 60 condition Ready True
-show kubectl rollout status deployment/shop --timeout=60s
+show kubectl rollout status deployment/shop --timeout=180s
 
 # --- 6 --------------------------------------------------------------------------------------------------------------
 
 step "6. Version 4: the revision, corrected"
 show helm upgrade shop examples/shop/chart --set "image=$shop,version=4"
-show kubectl wait --for=condition=Ready databasemigration/shop --timeout=90s
-show kubectl rollout status deployment/shop --timeout=60s
+show kubectl wait --for=condition=Ready databasemigration/shop --timeout=180s
+show kubectl rollout status deployment/shop --timeout=180s
 ask_the_shop 4
 tell "What happened here, as the resource tells it and as the database itself remembers it:"
 show kubectl get databasemigration shop -o 'jsonpath={range .status.history[*]}{.startedAt}{"  "}{.image}{"  "}{.outcome}{"  "}{.reason}{"\n"}{end}'

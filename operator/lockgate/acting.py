@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -10,9 +11,10 @@ from typing import Any
 
 from lockgate.decide.decision import Action, AddFinalizer, CreateJob, DeleteJob, ReleaseFinalizer
 from lockgate.decide.observation import Observation
+from lockgate.decide.rules import WEBHOOK_DOWN
 from lockgate.decide.views import job_view
 from lockgate.decide.wording import one_line
-from lockgate.errors import AlreadyExists, Forbidden, Invalid, Missing
+from lockgate.errors import AlreadyExists, Forbidden, Invalid, Missing, Unavailable
 from lockgate.gate import AppPod, opening_patch
 from lockgate.job.manifests import build_job
 from lockgate.job.pod_template import Injection
@@ -22,6 +24,8 @@ from lockgate.resource import FINALIZER
 __all__ = ["after_write", "carry_out", "is_hindered", "open_gates"]
 
 PATCHES_AT_ONCE = 10
+OWN_PORT = re.compile(r"\S+->")
+"""What Go puts before the far address of a broken connection: another port at each try."""
 
 
 async def carry_out(
@@ -86,8 +90,11 @@ async def _create_job(cluster: ClusterPort, observation: Observation, injection:
         except Missing:
             return observation  # the next pass creates it
         return replace(observation, jobs=(*observation.jobs, job_view(there, owner=migration.uid)))
-    except (Invalid, Forbidden) as error:
-        return replace(observation, refusal=one_line(f"The Job is refused: {error.message}", 600))
+    except (Invalid, Forbidden, Unavailable) as error:
+        if isinstance(error, Unavailable) and WEBHOOK_DOWN not in error.message:
+            raise
+        said = OWN_PORT.sub("", error.message)  # a text that changed would be written, and the write wake us at once
+        return replace(observation, refusal=one_line(f"The Job is refused: {said}", 600))
     return observation
 
 

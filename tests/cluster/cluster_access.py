@@ -24,7 +24,7 @@ IMAGES: dict[str, tuple[str, ...]] = {
 """What `cluster/images.sh build` is called with, beside the operator's own image."""
 
 
-def eventually(assertion: Callable[[], T], timeout: float = 60.0) -> T:
+def eventually(assertion: Callable[[], T], timeout: float = 120.0) -> T:
     """Call ``assertion`` until it holds, and return what it returns; its error counts after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -54,7 +54,7 @@ class Access:
         return Path(self.settings["KUBECONFIG"])
 
     def kubectl(
-        self, *args: str, stdin: str | None = None, check: bool = True, timeout: float = 180
+        self, *args: str, stdin: str | None = None, check: bool = True, timeout: float = 400
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl. With ``check``, an exit code that is not 0 is an AssertionError with what it said."""
         return self.run(*self.command(*args), stdin=stdin, check=check, timeout=timeout)
@@ -68,7 +68,7 @@ class Access:
         return self.run(self.settings[f"HELM{major}"], *args, check=check)
 
     def run(
-        self, *command: str, stdin: str | None = None, check: bool = True, timeout: float = 300
+        self, *command: str, stdin: str | None = None, check: bool = True, timeout: float = 400
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             command,

@@ -33,9 +33,9 @@ class Database:
         return self.server.psql(sql, self.name)
 
     @contextmanager
-    def held(self, table: str) -> Iterator[None]:
-        """Hold the strongest lock on a table: a stand-in for somebody's long transaction."""
-        sql = f"BEGIN; LOCK TABLE {table}; SELECT pg_sleep(600) AS held;"
+    def held(self, table: str, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:
+        """Hold a lock on a table: a stand-in for somebody's long transaction."""
+        sql = f"BEGIN; LOCK TABLE {table} IN {mode} MODE; SELECT pg_sleep(600) AS held;"
         command = self.server.namespace.access.command("-n", self.server.namespace.name, *self.server.exec(self.name))
         with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as process:
             assert process.stdin

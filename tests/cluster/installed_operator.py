@@ -33,12 +33,12 @@ class Operator:
     def stop(self) -> None:
         """Scale to zero, and wait until no operator is left."""
         self.kubectl("scale", "deployment/lockgate", "--replicas=0")
-        self.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=60s")
+        self.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=180s")
 
     def start(self) -> None:
         """Scale up again."""
         self.kubectl("scale", "deployment/lockgate", "--replicas=2")
-        self.kubectl("rollout", "status", "deployment/lockgate", "--timeout=60s")
+        self.kubectl("rollout", "status", "deployment/lockgate", "--timeout=180s")
 
     def logs(self) -> str:
         """Return everything that the operators of now have logged."""

@@ -65,11 +65,11 @@ class Shop:
         self.ready()
         self.rolled_out()
 
-    def ready(self, timeout: int = 90) -> None:
+    def ready(self, timeout: int = 240) -> None:
         """Wait as a user would."""
         self.here.kubectl("wait", "--for=condition=Ready", f"dbm/{self.name}", f"--timeout={timeout}s")
 
-    def rolled_out(self, timeout: int = 60) -> None:
+    def rolled_out(self, timeout: int = 180) -> None:
         """Wait for the Deployment."""
         self.here.kubectl("rollout", "status", f"deployment/{self.name}", f"--timeout={timeout}s")
 
@@ -102,7 +102,7 @@ class Shop:
 
         return eventually(all_held)
 
-    def stalled(self, reason: str, timeout: float = 60) -> str:
+    def stalled(self, reason: str, timeout: float = 180) -> str:
         """Wait until a human is needed for this reason, and return what is said to them."""
 
         def says_so() -> str:
@@ -114,7 +114,7 @@ class Shop:
 
         return eventually(says_so, timeout)
 
-    def working_on(self, *words: str, timeout: float = 60) -> dict[str, Any]:
+    def working_on(self, *words: str, timeout: float = 150) -> dict[str, Any]:
         """Wait until the running revision's step and statement contain these words, and return the status."""
 
         def is_there() -> dict[str, Any]:

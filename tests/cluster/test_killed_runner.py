@@ -20,7 +20,7 @@ for entry in filter(str.isdigit, os.listdir("/proc")):
 @pytest.mark.parametrize("standbys", [0, 1])
 def test_a_revision_whose_runner_is_killed_is_applied_once_by_the_next_pod(shop: Shop, standbys: int) -> None:
     shop.secret()
-    shop.migrate(2, seconds=8, template=SHARED, lock={"standbys": standbys})
+    shop.migrate(2, seconds=15, template=SHARED, lock={"standbys": standbys})
     run = shop.working_on("0004", "UPDATE orders")["run"]
     holder = shop.database.psql(
         "SELECT application_name FROM pg_stat_activity WHERE query LIKE 'UPDATE orders%' AND state = 'active'"
@@ -29,7 +29,7 @@ def test_a_revision_whose_runner_is_killed_is_applied_once_by_the_next_pod(shop:
     (working,) = [name for name in pods if name in holder or name[-5:] in holder]
 
     shop.here.kubectl("exec", working, "-c", "migrate", "--", "python3", "-c", KILL)
-    shop.ready(timeout=120)
+    shop.ready(timeout=240)
 
     ended = {pod["metadata"]["name"]: pod for pod in shop.here.list("pods", f"lockgate.dev/run={run['id']}")}
     (container,) = [c for c in ended[working]["status"]["containerStatuses"] if c["name"] == "migrate"]

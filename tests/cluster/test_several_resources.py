@@ -31,7 +31,7 @@ def test_each_pod_waits_for_the_resource_that_it_names(here: Namespace, postgres
 
 def test_a_spec_that_changes_while_a_job_runs_is_migrated_after_it(shop: Shop) -> None:
     shop.secret()
-    shop.migrate(2, seconds=6)
+    shop.migrate(2, seconds=20)
     shop.working_on("0004")
     (first,) = shop.here.list("jobs")
 
@@ -75,10 +75,10 @@ def test_a_suspended_resource_starts_nothing_and_leaves_a_running_job_alone(shop
     shop.ready()
     shop.rolled_out()
 
-    shop.migrate(2, seconds=6)
+    shop.migrate(2, seconds=20)
     shop.working_on("0004")
-    shop.migrate(2, seconds=6, suspend=True)
-    shop.here.kubectl("wait", "--for=condition=Complete", "jobs", "--all", "--timeout=60s")
+    shop.migrate(2, seconds=20, suspend=True)
+    shop.here.kubectl("wait", "--for=condition=Complete", "jobs", "--all", "--timeout=180s")
     assert shop.database.revisions() == ["0004"]
     shop.ready()  # what it asks for is there
 
@@ -89,12 +89,12 @@ def test_a_suspended_resource_starts_nothing_and_leaves_a_running_job_alone(shop
 
 def test_a_resource_deleted_while_its_job_runs_goes_when_the_job_is_done(shop: Shop) -> None:
     shop.secret()
-    shop.migrate(2, seconds=6)
+    shop.migrate(2, seconds=20)
     shop.working_on("0004")
 
     shop.here.kubectl("delete", "dbm/shop", "--wait=false")
     assert shop.here.get("dbm", "shop")["metadata"]["deletionTimestamp"]
-    shop.here.kubectl("wait", "--for=delete", "dbm/shop", "--timeout=60s")
+    shop.here.kubectl("wait", "--for=delete", "dbm/shop", "--timeout=180s")
 
     assert shop.database.revisions() == ["0004"]
     eventually(lambda: nothing_left(shop))

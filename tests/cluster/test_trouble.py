@@ -81,7 +81,7 @@ def test_a_login_that_is_refused_is_not_repeated_until_a_human_asks(shop: Shop) 
 
     shop.secret()
     shop.here.kubectl("annotate", "dbm/shop", "lockgate.dev/retry=1")
-    shop.here.kubectl("wait", "--for=condition=Stalled=false", "dbm/shop", "--timeout=30s")
+    shop.here.kubectl("wait", "--for=condition=Stalled=false", "dbm/shop", "--timeout=120s")
     shop.ready()
     assert shop.database.revisions() == ["0002"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lockgate.runner.lock import fence_key
+
 SEQUENCES = {"revisions": ["r1", "r2", "r3", "r4"], "transactional": ["t1", "t2", "t3"]}
 
 
@@ -186,3 +188,46 @@ def test_an_env_file_that_ends_by_sys_exit_is_believed_only_where_it_says_succes
     result = run(folder)
 
     assert (result.code, result.report.reached) == (code, ("r4",)), result.output
+
+
+def test_a_tenant_that_lockgate_refuses_is_no_success_where_env_py_goes_on(project, run, database):
+    folder = project("tenants")
+    env = folder / "migrations" / "env.py"
+    head, loop = env.read_text().split("for tenant", 1)
+    line, body = loop.split("\n", 1)
+    body = "\n".join(f"    {text}" for text in body.splitlines())
+    env.write_text(f"{head}for tenant{line}\n    try:\n{body}\n    except Exception:\n        print('never mind')\n")
+    with database.connect(autocommit=True) as other:
+        other.execute(f"SELECT pg_advisory_lock({fence_key('bob', 'alembic_version')})")
+
+        result = run(folder, "migrate", "--lock-wait", "1s")
+
+    assert (result.code, result.reason) == (10, "LockBusy"), result.output
+    assert database.value("SELECT to_regclass('bob.alembic_version')") is None
+
+
+@pytest.mark.parametrize("place", ["env.py", "revision"])
+def test_another_role_costs_the_history_with_a_warning_and_not_the_migration(place, project, run, database):
+    role = f"owner_of_{database.name}"
+    database.rows(f"CREATE ROLE {role}")
+    try:
+        database.rows(f"GRANT ALL ON SCHEMA public TO {role}")
+        folder = project("sync")
+        if place == "env.py":
+            file, before = folder / "migrations" / "env.py", "    context.configure"
+            more = f"    connection.exec_driver_sql('SET ROLE {role}')\n    connection.commit()\n"
+        else:
+            file, before = folder.parent / "revisions" / "r2.py", "    op."
+            more = f"    op.execute('ALTER TABLE alembic_version OWNER TO {role}')\n"
+            more += f"    op.execute('ALTER TABLE items OWNER TO {role}')\n    op.execute('SET ROLE {role}')\n"
+        text = file.read_text()
+        assert before in text
+        file.write_text(text.replace(before, more + before, 1))
+
+        result = run(folder)
+
+        assert (result.code, result.reason) == (0, "Migrated"), result.output
+        assert "lockgate.history" in result.report.warnings[0]
+    finally:
+        database.rows(f"DROP OWNED BY {role} CASCADE")
+        database.rows(f"DROP ROLE {role}")

@@ -218,3 +218,76 @@ def test_wait_finds_a_version_table_elsewhere(project, run):
     result = run(project("tenants"), "wait", "--timeout", "0s", "--version-table", "bob.alembic_version")
 
     assert result.code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense\n",
+        "[alembic]\nscript_location = %(nothing)s/migrations\n",
+        "[alembic]\nscript_location = 50%\n",
+        "[alembic]\nscript_location = a\nscript_location = b\n",
+    ],
+)
+def test_an_ini_file_that_cannot_be_read_is_a_matter_of_configuration(text, project, run):
+    folder = project("sync")
+    (folder / "alembic.ini").write_text(text)
+
+    result = run(folder)
+
+    assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
+    assert "alembic.ini cannot be used" in result.report.message
+
+
+@pytest.mark.parametrize("command", ["migrate", "wait"])
+@pytest.mark.parametrize("text", ["def (\n", "import sys\nsys.exit(3)\n"])
+def test_a_revision_file_that_cannot_be_loaded_is_reported(text, command, project, run):
+    folder = project("sync")
+    (folder.parent / "revisions" / "r2.py").write_text(text)
+
+    result = run(folder, command)
+
+    assert (result.code, result.reason) == (21, "InvalidRevisions"), result.output
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_an_option_of_the_url_that_no_driver_knows_is_refused_at_once(driver, project, run, database):
+    result = run(project("sync"), url=f"{database.url(driver)}?nonsense=1")
+
+    assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
+    assert result.seconds < 15
+
+
+def test_a_check_that_loses_its_connection_or_waits_for_a_lock_can_be_tried_again(project, run, database):
+    dying = [{"sql": {"query": "SELECT pg_terminate_backend(pg_backend_pid())"}}]
+    lost = run(project("sync"), LOCKGATE_CHECKS=json.dumps(dying), LOCKGATE_DDL_LOCK_ATTEMPTS="2")
+    assert (lost.code, lost.reason) == (11, "DatabaseUnreachable"), lost.output
+
+    with database.connect() as other:
+        other.execute("LOCK TABLE items")
+        held = run(project("sync"), LOCKGATE_CHECKS=json.dumps([{"sql": {"query": "SELECT true FROM items LIMIT 1"}}]))
+    assert (held.code, held.reason) == (12, "DatabaseBusy"), held.output
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_revision_is_recorded_also_where_the_database_has_no_letter_for_its_text(
+    driver, project, run, database, administration
+):
+    name = f"{database.name}_latin"
+    with psycopg.connect(administration, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0")
+    try:
+        folder = project("sync")
+        revision = folder.parent / "revisions" / "r2.py"
+        revision.write_text(f"# a \N{RIGHTWARDS ARROW} b\n{revision.read_text()}")
+
+        result = run(folder, url=database.url(driver).replace(database.name, name))
+
+        assert (result.code, result.reason) == (0, "Migrated"), result.output
+        with psycopg.connect(administration.rpartition("/")[0] + f"/{name}") as connection:
+            source = connection.execute("SELECT source FROM lockgate.history WHERE revision = 'r2'").fetchone()
+        assert source is not None
+        assert source[0].startswith("# a \\u2192 b")
+    finally:
+        with psycopg.connect(administration, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

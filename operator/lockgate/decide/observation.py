@@ -79,6 +79,10 @@ class Observation:
         testified = run.get("job") == job.name and run.get("attempt") == 0
         return job.failed > 0 and not testified
 
+    def ended_unstarted(self, job: JobView) -> bool:
+        """Say whether a Job ran out of time before a container that migrates could start: nothing has run."""
+        return job.failure == "DeadlineExceeded" and not self.has_started(job)
+
 
 def observe(
     body: Mapping[str, Any],

@@ -59,7 +59,7 @@ def new_outcomes(observation: Observation) -> tuple[Outcome, ...]:
         _outcome(observation, job)
         for job in observation.jobs
         if job.owned and not job.active and not observation.is_recorded(job)
-        if job.failure != "DeadlineExceeded" or observation.has_started(job)
+        if not observation.ended_unstarted(job)
     ]
     return tuple(found) or _vanished(observation)
 

@@ -20,6 +20,7 @@ from lockgate.decide.views import JobView
 from lockgate.decide.wording import sentence
 
 __all__ = [
+    "WEBHOOK_DOWN",
     "Facts",
     "deletion_goes_on",
     "deletion_waits",
@@ -38,7 +39,9 @@ __all__ = [
 
 WHILE_OTHERS_WORK = 10.0
 WHILE_REFUSED = 60.0
-AGAIN = "Another try starts when the spec or the annotation lockgate.dev/retry changes."
+WEBHOOK_DOWN = "failed calling webhook"
+"""The API server's words where an admission webhook gives no answer: nothing is wrong with the Job then."""
+AGAIN = "Another try starts when the spec asks for another run, or the annotation lockgate.dev/retry changes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,8 @@ def _others(facts: Facts) -> tuple[JobView, ...]:
 
 
 def _rejected(message: str) -> Decision:
+    if WEBHOOK_DOWN in message:
+        return Decision("Blocked", reasons.JOB_REJECTED, message, requeue_after=WHILE_BLOCKED)
     text = reasons.advise(reasons.JOB_REJECTED, message)
     return Decision("Blocked", reasons.JOB_REJECTED, text, reconciling=False, stalled=True, requeue_after=WHILE_REFUSED)
 

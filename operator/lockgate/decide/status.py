@@ -57,6 +57,8 @@ def build_status(
         status["run"] = run_status(observation, job)
     elif older := next((job for job in observation.jobs if job.owned and job.active), None):
         status["run"] = run_status(observation, older)
+    elif any(job.owned and observation.ended_unstarted(job) for job in observation.jobs) and "run" in before:
+        status["run"] = before["run"]  # testifies that nothing has started, until the Job is removed
     return status
 
 

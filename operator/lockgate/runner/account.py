@@ -28,6 +28,7 @@ class Account:
     failure: Failure | None = None
     attempts: int = 1
     is_ahead: bool = False
+    writes_history: bool = True
     tables: tuple[tuple[str, str, str], ...] = ()
     """(database, schema, table) of all version tables that env.py configured."""
 
@@ -40,6 +41,7 @@ def settle(project: Project, entry: EnvironmentEntry, account: Account, rows: li
         account.current = _union(seen.rows for seen in entry.seen)
     account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
     account.is_ahead = any(seen.is_ahead for seen in entry.seen)
+    account.writes_history = all(seen.arrival.writes_history and not seen.unrecorded for seen in entry.seen)
     account.target = _union(seen.target for seen in entry.seen)
     account.reached = _union(rows)
     account.pending = 0

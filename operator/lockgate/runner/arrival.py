@@ -39,6 +39,8 @@ class Arrival:
     in_transaction: bool
     """It arrived inside a transaction of env.py's, which Alembic leaves to env.py."""
     writes_history: bool
+    encoding: str
+    """Of the database."""
     url: Any
     lineage: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -66,7 +68,8 @@ def arrive(
     """Examine the connection, set it, and take the fence on it; LockBusy after ``fence_wait`` seconds."""
     in_transaction = connection.in_transaction()
     with in_own_transaction(connection):
-        fingerprint, pid, recovery, writes, found = connection.execute(text(_FACTS), _names(schema, table)).one()
+        facts = connection.execute(text(_FACTS), _names(schema, table)).one()
+        fingerprint, pid, recovery, writes, encoding, found = facts
         lineage = history.lineage(lambda sql: [tuple(row) for row in connection.execute(text(sql))]) if writes else {}
         connection.execute(text(settings_statement(settings)))
     if recovery:
@@ -83,14 +86,22 @@ def arrive(
             advice="Give it a URL that leads to the server itself (database.directUrlFrom).",
         )
     arrival = Arrival(
-        fingerprint, found, table, fence_key(found, table), in_transaction, writes, connection.engine.url, lineage
+        fingerprint=fingerprint,
+        schema=found,
+        table=table,
+        fence=fence_key(found, table),
+        in_transaction=in_transaction,
+        writes_history=writes,
+        encoding=encoding,
+        url=connection.engine.url,
+        lineage=lineage,
     )
     _take_fence(connection, arrival, fence_wait, narrator)
     return arrival
 
 
 _FACTS = (
-    f"SELECT {FINGERPRINT}, pg_backend_pid(), pg_is_in_recovery(), {history.MAY_WRITE},"
+    f"SELECT {FINGERPRINT}, pg_backend_pid(), pg_is_in_recovery(), {history.MAY_WRITE}, getdatabaseencoding(),"
     " coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.oid = to_regclass(CAST(:name AS text))), CAST(:schema AS text), current_schema(), 'public')"
 )

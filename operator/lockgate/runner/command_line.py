@@ -125,7 +125,11 @@ def _refuse(error: InvalidConfiguration, environ: Mapping[str, str]) -> int:
 
 
 def _require_alembic() -> None:
-    missing = [name for name in ("alembic", "sqlalchemy") if importlib.util.find_spec(name) is None]
+    missing = []
+    for name in ("alembic", "sqlalchemy"):
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # no origin: the project's own folder of that name, no package
+            missing.append(name)
     if missing:
         raise AlembicNotInstalled(
             f"{sys.executable} cannot import {' and '.join(missing)}.",

@@ -92,7 +92,7 @@ def _arguments(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _target(text: str) -> str:
-    if text.startswith(("+", "-")):
+    if re.match(r"(?:.*@)?[+-]", text):
         raise ValueError("counted from wherever the database is, so that a retry would go further; name a revision")
     if not text or text == "base" or ":" in text:
         raise ValueError("not a revision, a label or `heads`")

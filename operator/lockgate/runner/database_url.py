@@ -9,7 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from lockgate.errors import DriverNotInstalled, InvalidConfiguration, UnsupportedDatabase
 
-__all__ = ["PLACEHOLDERS", "own_url"]
+__all__ = ["PLACEHOLDERS", "destination", "own_url"]
 
 PLACEHOLDERS = ("", '""', "''", "driver://user:pass@localhost/dbname")
 """What ``sqlalchemy.url`` holds where nobody set it: nothing, MLflow's quoted nothing, Alembic's own template."""
@@ -40,6 +40,18 @@ def own_url(text: str, *, default_driver: str, installed: Callable[[str], bool])
     chosen = _driver(driver, (default_driver, "psycopg", "psycopg2", "asyncpg", "pg8000"), installed)
     url = url.set(drivername=f"postgresql+{chosen}")
     return _for_asyncpg(url) if chosen == "asyncpg" else url
+
+
+def destination(text: str) -> tuple[str, ...]:
+    """Return what in a URL decides which version table is found behind it: user, database, and options (search_path).
+
+    Without any secret; empty where the URL cannot be read, which `own_url` has to say.
+    """
+    try:
+        url = make_url(text.strip())
+    except (ArgumentError, ValueError):
+        return ()
+    return url.username or "", url.database or "", str(url.query.get("options", ""))
 
 
 def _driver(named: str, order: Sequence[str], installed: Callable[[str], bool]) -> str:

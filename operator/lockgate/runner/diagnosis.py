@@ -17,9 +17,10 @@ _NO_REVISION = (InvalidRevisions, LockBusy, DatabaseReadOnly)
 def cause_of(entry: EnvironmentEntry, raised: BaseException | None, *, as_planned: bool) -> BaseException | None:
     """Return what went wrong: what Lockgate refused, what a revision raised, what came out of env.py, in this order.
 
-    Errors that env.py or a revision caught count only where the result shows that they mattered.
+    Errors that env.py or a revision caught count only where the result shows that they mattered. What Lockgate refused
+    always counts: that version table may not even be among those seen.
     """
-    if raised is None and as_planned:
+    if raised is None and as_planned and entry.refusal is None:
         return None
     return entry.refusal or entry.failure or raised or entry.swallowed
 

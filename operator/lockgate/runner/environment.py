@@ -45,6 +45,8 @@ class Seen:
     """Steps whose transaction is over; where env.py holds the transaction, they still can be rolled back."""
     is_ahead: bool = False
     ran: bool = False
+    unrecorded: bool = False
+    """A revision had no right to write history any more: it had changed its role."""
     step: RevisionStep | None = None
     started: float = 0.0
 
@@ -221,12 +223,15 @@ class EnvironmentEntry:
         seen, connection = self._by_context[id(ctx)], ctx.connection
         self._interruption.check()
         assert connection is not None  # noqa: S101  # a revision ran over it
-        if not connection.execute(text(holds(seen.arrival.fence))).scalar():
+        # The right to write history is asked again: a revision may have SET ROLE.
+        fenced, may_write = connection.execute(text(f"SELECT ({holds(seen.arrival.fence)}), {history.MAY_WRITE}")).one()
+        if not fenced:
             self.refusal = DatabaseUnreachable(
                 "The session that held the lock was lost during a revision, which is rolled back."
             )
             raise self.refusal
-        if seen.arrival.writes_history and seen.step is not None:
+        seen.unrecorded |= not may_write
+        if may_write and seen.step is not None:
             connection.execute(text(history.INSERT), self._record(seen, seen.step))
 
     def _record(self, seen: Seen, step: RevisionStep) -> dict[str, object]:
@@ -238,5 +243,6 @@ class EnvironmentEntry:
             parents=self.graph.get(revision, ()),
             message=step.doc or "",
             path=step.revision.path,
+            encoding=seen.arrival.encoding,
             seconds=time.monotonic() - seen.started,
         )

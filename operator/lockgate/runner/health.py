@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from lockgate.errors import DatabaseReadOnly
 from lockgate.report import CheckResult
 from lockgate.runner import outcome
 from lockgate.runner.checks import (
@@ -118,6 +119,10 @@ def _run(check: Check, connection: OwnConnection, surroundings: Surroundings) ->
     try:
         return _ask(check, connection, surroundings)
     except SQLAlchemyError as error:
+        known = outcome.classify(error)
+        # A lost connection or a lock says nothing about the schema; that the session is read-only is our own doing.
+        if known.retryable and not isinstance(known, DatabaseReadOnly):
+            raise known from error
         return CheckResult(check.name, passed=False, message=outcome.brief(error))
 
 

@@ -84,6 +84,11 @@ NO_SCHEMA = (
     " of an older image is not recognised. Grant CREATE on the database, or create the schema for this role once."
 )
 
+OTHER_ROLE = (
+    "No history of this run: env.py works as a role, or in a database, without the right to write lockgate.history."
+    " Grant it USAGE on the schema lockgate, and SELECT and INSERT on its table history."
+)
+
 NAMESAKE = (
     "No history and no fast path: the role is called lockgate, and a schema of that name would come first in its"
     " search_path, so that the application's tables would land there. Use a role of another name."
@@ -115,9 +120,13 @@ def record(
     message: str,
     path: str | Path,
     seconds: float,
+    encoding: str = "UTF8",
 ) -> dict[str, object]:
     """Return the parameters of `INSERT` for a revision that was applied."""
     source = _source(path)
+    if encoding != "UTF8":
+        # A database in LATIN1 has no arrow: an escape means the same in Python, and costs nobody his revision.
+        source, message = (text.encode("ascii", "backslashreplace").decode() for text in (source, message))
     return {
         "version_table": version_table,
         "revision": revision,

@@ -7,6 +7,8 @@ rows. Neither is private to the migration, so neither is repeated: only the prim
 from __future__ import annotations
 
 import os
+import re
+import socket
 import traceback
 from collections.abc import Iterator
 
@@ -28,6 +30,10 @@ BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization fa
 GONE = {"57P01", "57P02", "57P03", "53300"}
 REFUSED_LOGIN = {"28000", "28P01", "3D000"}
 LIMIT = 500
+_MISSPELT = re.compile(
+    r"invalid (?:\w+ value|connection option|dsn)|unexpected keyword argument|parameter must be one of"
+)
+"""What drivers say of an option in the URL that they do not know, or of its value."""
 
 _DISCONNECTED = (
     "server closed the connection",
@@ -39,10 +45,17 @@ _DISCONNECTED = (
     "could not connect",
     "connection refused",
     "connection failed",
+    "connection to server",  # how libpq begins everything about connecting since PostgreSQL 14
+    "too many clients",
+    "the database system is",
     "connection timeout",
     "could not translate host",
     "name or service not known",
+    "temporary failure in name resolution",
     "no route to host",
+    "network is unreachable",
+    "connection timed out",
+    "timeout expired",
     "ssl connection has been closed",
     "eof detected",
     "broken pipe",
@@ -120,10 +133,9 @@ def classify(error: BaseException, *, connecting: bool = False) -> LockgateError
         return DatabaseBusy(f"The database is busy ({BUSY[state]}): {said}.")
     if state == "25006":
         return DatabaseReadOnly(f"The database takes no writes: {said}.", advice="Point the URL at the primary.")
-    if _refuses_login(state, said, connecting=connecting):
-        return InvalidConfiguration(
-            f"The database refuses the login: {said}.", advice="Check the user, password and database name in the URL."
-        )
+    refused = _refusal(state, said, connecting=connecting)
+    if refused is not None:
+        return refused
     if _is_disconnect(error, state):
         return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
     if state == "57014" and "statement timeout" in said:
@@ -141,6 +153,19 @@ def classify(error: BaseException, *, connecting: bool = False) -> LockgateError
 _ADVICE_UNREACHABLE = "Check that the database runs, and that host, port and network policies let this pod reach it."
 
 
+def _refusal(state: str, said: str, *, connecting: bool) -> InvalidConfiguration | None:
+    """Return the error where the server refuses the login, or the driver the URL."""
+    if _refuses_login(state, said, connecting=connecting):
+        return InvalidConfiguration(
+            f"The database refuses the login: {said}.", advice="Check the user, password and database name in the URL."
+        )
+    if connecting and not state and _MISSPELT.search(said):
+        return InvalidConfiguration(
+            f"The driver does not take the database URL: {said}.", advice="Check what follows the ? in the URL."
+        )
+    return None
+
+
 def _refuses_login(state: str, said: str, *, connecting: bool) -> bool:
     """Say whether a login was refused; libpq gives no SQLSTATE for an error at connect, so the words have to do."""
     if state:
@@ -154,7 +179,7 @@ def _is_disconnect(error: BaseException, state: str) -> bool:
     if state:
         return state.startswith("08") or state in GONE
     for item in chain(error):
-        if getattr(item, "connection_invalidated", False) or isinstance(item, ConnectionError):
+        if getattr(item, "connection_invalidated", False) or isinstance(item, (ConnectionError, socket.gaierror)):
             return True
         if type(item).__module__.split(".")[0] in ("psycopg", "psycopg2", "asyncpg", "sqlalchemy"):
             text = str(item).lower()

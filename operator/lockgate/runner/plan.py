@@ -27,7 +27,7 @@ def graph(script: ScriptDirectory) -> dict[str, tuple[str, ...]]:
     """Read the image's revision files; InvalidRevisions where they cannot be read as a graph."""
     try:
         return {revision.revision: tuple(revision._all_down_revisions) for revision in script.walk_revisions()}
-    except Exception as error:  # revision files are the user's code: anything can come out of them
+    except (Exception, SystemExit) as error:  # revision files are the user's code: anything can come out of them
         said = str(error).splitlines()[0] if str(error) else ""
         raise InvalidRevisions(
             f"The revision files cannot be read: {type(error).__name__}: {said}".rstrip(": ")[:500] + ".",

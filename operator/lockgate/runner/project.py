@@ -6,23 +6,28 @@ import configparser
 import hashlib
 import json
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic.config import CommandLine, Config
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 
-from lockgate.errors import InvalidConfiguration
+from lockgate.errors import InvalidConfiguration, LockgateError
 from lockgate.runner.configuration import Configuration
-from lockgate.runner.database_url import PLACEHOLDERS
+from lockgate.runner.database_url import PLACEHOLDERS, destination
 from lockgate.runner.outcome import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Project", "load_project"]
+
+_OF_THIS_PROCESS = re.compile(r"LOCKGATE_|KUBERNETES_|(?:HOSTNAME|PWD|OLDPWD|SHLVL|TERM|_)$")
+"""Variables that differ from pod to pod, and decide nothing in env.py."""
+_SECRET = re.compile(r"pass|pwd|secret|token|credential", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Project:
     config: Config
     script: ScriptDirectory
     digest: str
-    """Changes with everything that decides what a run would do: script folder, configuration, arguments, target."""
+    """Changes with everything that can be known to decide what a run would do: script folder, configuration, arguments,
+    target, where the URL leads, environment. Many an env.py takes the version table's schema from a variable."""
     folders: tuple[str, ...]
     """Where env.py and the revision files are."""
     url: str
@@ -42,7 +48,7 @@ class Project:
     version_table: str
 
 
-def load_project(configuration: Configuration, folder: Path) -> Project:
+def load_project(configuration: Configuration, folder: Path, environ: Mapping[str, str]) -> Project:
     """Read the configuration as the `alembic` command would, from ``folder``; nothing of the application is run."""
     ini, toml = _files(configuration.config, folder)
     if toml and "toml_file" not in Config.__init__.__code__.co_varnames:
@@ -60,14 +66,18 @@ def load_project(configuration: Configuration, folder: Path) -> Project:
         script = ScriptDirectory.from_config(config)
         table = config.get_main_option("version_table") or "alembic_version"
         schema = config.get_main_option("version_table_schema") or ""
-    except (CommandError, ImportError, ValueError, KeyError) as error:
+        # Alembic has no public name for the folders of the revision files.
+        folders = tuple(sorted({os.path.realpath(path) for path in map(str, (script.dir, *script._version_locations))}))
+        said = (configuration.section, configuration.target, sorted(configuration.args), destination(url))
+        surroundings = _surroundings(environ, configuration.database_env)
+        digest = _digest([file for file in (ini, toml) if file], folders, (*said, surroundings))
+    except LockgateError:
+        raise
+    except Exception as error:  # a script_location like `shop:migrations` imports the application
         raise InvalidConfiguration(
             f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}.",
             advice="Set alembic.config to the file, as seen from the image's working directory.",
         ) from error
-    # Alembic has no public name for the folders of the revision files.
-    folders = tuple(sorted({os.path.realpath(path) for path in map(str, (script.dir, *script._version_locations))}))
-    digest = _digest([file for file in (ini, toml) if file], folders, configuration)
     return Project(config, script, digest, folders, url, schema, table)
 
 
@@ -96,15 +106,17 @@ def _files(named: str, folder: Path) -> tuple[Path | None, Path | None]:
 
 def _has_alembic(file: Path) -> bool:
     try:
-        return any(line.strip().startswith("[tool.alembic") for line in file.read_text("utf-8").splitlines())
+        return any(line.strip().startswith("[tool.alembic") for line in file.read_text("utf-8", "replace").splitlines())
     except OSError:
         return False
 
 
 def _options(configuration: Configuration) -> Any:
     """Return what `alembic -x ... upgrade <target>` would have parsed: env.py files read ``config.cmd_opts``."""
-    arguments = [word for key, value in configuration.args for word in ("-x", f"{key}={value}")]
-    return CommandLine(prog="alembic").parser.parse_args([*arguments, "upgrade", configuration.target])
+    options = CommandLine(prog="alembic").parser.parse_args(["upgrade", configuration.target])
+    # Not through the parser: it would take a key that begins with a dash for an option.
+    options.x = [f"{key}={value}" for key, value in configuration.args] or None
+    return options
 
 
 def _settle_url(config: Config, configuration: Configuration) -> str:
@@ -126,8 +138,16 @@ def _settle_url(config: Config, configuration: Configuration) -> str:
     return configured
 
 
-def _digest(files: list[Path], folders: tuple[str, ...], configuration: Configuration) -> str:
-    said = [configuration.section, configuration.target, sorted(configuration.args)]
+def _surroundings(environ: Mapping[str, str], database_env: str) -> list[tuple[str, str]]:
+    """Return the variables that env.py may go by; no secrets, and not the URL, whose password changes nothing."""
+    return sorted(
+        (name, value)
+        for name, value in environ.items()
+        if name != database_env and not _OF_THIS_PROCESS.match(name) and not _SECRET.search(name)
+    )
+
+
+def _digest(files: list[Path], folders: tuple[str, ...], said: tuple[object, ...]) -> str:
     total = hashlib.sha256(json.dumps(said).encode())
     for file in files:
         total.update(hashlib.sha256(file.read_bytes()).digest())

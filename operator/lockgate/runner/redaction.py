@@ -24,7 +24,8 @@ _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth", re.IGNOR
 _URL_USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@'\"]+@", re.IGNORECASE)
 _WEB_QUERY = re.compile(r"(?P<address>https?://[^\s?'\"]+\?)(?!\*)[^\s'\"]+", re.IGNORECASE)
 _ASSIGNMENT = re.compile(
-    r"(?P<name>\b\w*(?:password|passwd|pwd|secret|token)\w*\s*[=:]\s*)('[^']*'|[^\s&,;'\")]+)", re.IGNORECASE
+    r"(?P<name>\b\w*(?:password|passwd|pwd|secret|token)\w*[\"']?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&,;'\")]+)",
+    re.IGNORECASE,
 )
 _SQL_PASSWORD = re.compile(r"(?P<word>\bPASSWORD\s+)'(?:[^']|'')*'", re.IGNORECASE)
 

@@ -6,6 +6,7 @@ migrate under the fence; verify over a connection of its own; report; unlock.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Run:
 
     def execute(self) -> str:
         """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
-        project = load_project(self.configuration, Path.cwd())
+        project = load_project(self.configuration, Path.cwd(), os.environ)
         self.narrator.redact.learn(project.url)
         self.database = Database(parse_url(project.url), self.settings)
         while True:
@@ -112,7 +113,7 @@ class Run:
         self.account.current = self.account.reached = satisfied.rows
         self.account.target, self.account.pending = satisfied.target, 0
         self.account.revisions = set(satisfied.revisions)
-        self._check(project, baseline(connection))  # nothing is this run's doing
+        self._check(project, baseline(connection))  # nothing ran: what is wrong was wrong before
         return True
 
     def _lead(self, connection: OwnConnection, project: Project, fingerprint: str) -> str:
@@ -134,6 +135,8 @@ class Run:
             self.warnings.append(warning)
         self.before = self.before or baseline(connection)
         self._migrate(connection, project, fingerprint)
+        if not warning and not self.account.writes_history:
+            self.warnings.append(history.OTHER_ROLE)
         self.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
         self._check(project, self.before)
         if not warning:

@@ -17,8 +17,11 @@ __all__ = ["FINGERPRINT", "OLDEST", "Server", "examine", "objection"]
 OLDEST = 12
 """The oldest major version of PostgreSQL that a run accepts."""
 
-FINGERPRINT = "pg_catalog.current_database() || ' ' || CAST(pg_catalog.pg_postmaster_start_time() AS text)"
-"""SQL: the same text for every session of one database of one server, whatever host name led there."""
+FINGERPRINT = (
+    "pg_catalog.current_database() || ' '"
+    " || CAST(CAST(1000000 * extract(epoch FROM pg_catalog.pg_postmaster_start_time()) AS bigint) AS text)"
+)
+"""SQL: the same text for every session of one database of one server, whatever host led there, in any time zone."""
 
 PROBES = 3
 

@@ -6,6 +6,7 @@ by a lineage that lockgate.history knows. A revision that is named (``--revision
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Wait:
         """Wait; return the reason of success, SchemaNotReady when the time is over."""
         # A revision that is named needs nothing of the image but a driver: neither configuration nor revision files.
         alone = self.configuration.revision and self.configuration.url
-        project = None if alone else load_project(self.configuration, Path.cwd())
+        project = None if alone else load_project(self.configuration, Path.cwd(), os.environ)
         url = project.url if project else self.configuration.url
         self.narrator.redact.learn(url)
         settings = Settings(resource=self.configuration.resource, pod=self.configuration.pod)

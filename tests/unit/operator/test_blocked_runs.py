@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.errors import Forbidden, Invalid
+from lockgate.errors import Forbidden, Invalid, Unavailable
 from lockgate.port import DATABASE_MIGRATION, JOB, POD
 from lockgate.resource import parse
 
@@ -106,6 +106,29 @@ async def test_a_job_that_ran_out_of_time_before_its_pod_started_is_made_anew(wo
     assert world.ready()["status"] == "True"
 
 
+async def test_a_job_that_ran_out_of_time_is_made_anew_also_where_its_removal_fails_at_first(world: Any) -> None:
+    world.migration()
+    await world.settle()
+    pod = world.pod_of(world.job(), waiting={"reason": "CreateContainerConfigError", "message": 'secret "s" not found'})
+    await world.settle()
+
+    world.api.mark_deleted(POD, pod)
+    world.fail(world.job(), "DeadlineExceeded")
+    world.api.refuse["delete", JOB.plural] = Unavailable("no answer")
+    for _ in range(2):
+        world.pass_time(3)
+        with pytest.raises(Unavailable):
+            await world.reconcile()
+    del world.api.refuse["delete", JOB.plural]
+    await world.settle()
+
+    assert world.status()["history"] == []
+    assert world.status().get("run", {}).get("attempt", 0) == 0
+    await world.succeed()
+    assert world.ready()["status"] == "True"
+    assert "run" not in world.status()
+
+
 async def test_a_pod_that_no_node_takes_is_reported_with_the_schedulers_words(world: Any) -> None:
     world.migration()
     await world.settle()
@@ -169,6 +192,26 @@ async def test_a_job_that_the_api_server_refuses_is_reported_once_and_tried_agai
 
     assert world.ready()["status"] == "True"
     assert world.api.find(JOB, world.job()["metadata"]["name"])
+
+
+async def test_a_webhook_that_is_down_is_named_and_needs_nobody_once_it_is_back(world: Any) -> None:
+    world.migration()
+    words = 'failed calling webhook "policy.example.com": read udp {}10.96.0.10:53: i/o timeout.'
+    world.api.refuse["create", JOB.plural] = Unavailable(words.format("10.244.0.1:44321->"))
+    await world.settle()
+
+    assert world.status()["phase"] == "Blocked"
+    assert words.format("") in world.ready()["message"]
+    writes = len(world.api.writes)
+    world.api.refuse["create", JOB.plural] = Unavailable(words.format("10.244.0.1:50107->"))
+    await world.reconcile()
+    assert len(world.api.writes) == writes
+    assert (world.condition("Stalled")["status"], world.condition("Reconciling")["status"]) == ("False", "True")
+    assert 0 < await world.reconcile() <= 15
+
+    del world.api.refuse["create", JOB.plural]
+    await world.succeed()
+    assert world.ready()["status"] == "True"
 
 
 async def test_a_resource_whose_job_is_refused_can_be_deleted(world: Any) -> None:

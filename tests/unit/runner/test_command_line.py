@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -88,3 +90,16 @@ def test_a_reader_that_went_away_stops_nothing():
     stream.close()
 
     Narrator(output="json", redact=Redactor(), stream=stream).tell("applying", step="1/1 a1")
+
+
+def test_a_folder_that_is_called_alembic_is_not_taken_for_alembic(capsys, monkeypatch):
+    found = importlib.util.find_spec
+
+    def without_origin(name):
+        return ModuleSpec(name, None, is_package=True) if name == "alembic" else found(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without_origin)
+    monkeypatch.setenv("LOCKGATE_OUTPUT", "json")
+
+    assert execute(["migrate"]) == 21
+    assert read_report(capsys.readouterr().out).reason == "AlembicNotInstalled"

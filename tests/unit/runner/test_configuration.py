@@ -91,3 +91,13 @@ def test_a_duration_is_the_sum_of_its_parts(hours, minutes, seconds, millisecond
 )
 def test_durations_are_said_shortly(seconds, said):
     assert spoken(seconds) == said
+
+
+@pytest.mark.parametrize("target", ["+1", "-1", "expand@+1", "expand@-2"])
+def test_a_target_that_counts_from_where_the_database_is_is_refused(target):
+    with pytest.raises(InvalidConfiguration, match="a retry would go further"):
+        read_configuration("migrate", {"target": target}, {})
+
+
+def test_a_target_that_counts_from_a_revision_is_taken():
+    assert read_configuration("migrate", {"target": "a1b2+1"}, {}).target == "a1b2+1"

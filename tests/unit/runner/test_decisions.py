@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+
+import psycopg2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +33,7 @@ from lockgate.runner.server import Server, objection
 from lockgate.runner.session_settings import NAME_LIMIT, Settings, application_name, settings_statement
 from lockgate.runner.sessions import built_index, is_patient
 
+AT_CONNECT = 'connection to server at "127.0.0.1", port 5432 failed:'
 NOTHING = {"error": None, "pending": 0, "moved": False, "more": False, "configured": True}
 
 
@@ -93,6 +97,10 @@ class CodeError(Exception):
         (StateError("23505"), MigrationFailed),
         (StateError("57014", "canceling statement due to statement timeout"), MigrationFailed),
         (ConnectionResetError(), DatabaseUnreachable),
+        (socket.gaierror(-3, "Temporary failure in name resolution"), DatabaseUnreachable),
+        (psycopg2.OperationalError(f"{AT_CONNECT} FATAL:  sorry, too many clients already"), DatabaseUnreachable),
+        (psycopg2.OperationalError(f"{AT_CONNECT} FATAL:  the database system is starting up"), DatabaseUnreachable),
+        (psycopg2.OperationalError(f'{AT_CONNECT} FATAL:  role "x" does not exist'), InvalidConfiguration),
         (ModuleNotFoundError("No module named 'psycopg2'", name="psycopg2"), DriverNotInstalled),
         (ValueError("x"), MigrationFailed),
     ],
@@ -114,6 +122,12 @@ def test_a_refused_login_is_configuration_only_while_connecting():
     error = Exception('FATAL: password authentication failed for user "shop"')
 
     assert type(classify(error, connecting=True)) is InvalidConfiguration
+
+
+@pytest.mark.parametrize("said", ['invalid sslmode value: "on"', 'invalid connection option "a"'])
+def test_a_url_that_the_driver_does_not_take_is_configuration_only_while_connecting(said):
+    assert type(classify(psycopg2.ProgrammingError(said), connecting=True)) is InvalidConfiguration
+    assert type(classify(psycopg2.ProgrammingError(said))) is MigrationFailed
 
 
 def test_the_values_of_rows_are_not_repeated():

@@ -74,3 +74,7 @@ def test_a_report_and_a_progress_are_redacted_in_all_free_texts():
     )
     assert "s3cret" not in report_line(redact.report(report))
     assert "s3cret" not in str(redact.progress(Progress(step="s3cret", statement="s3cret", waiting_for="s3cret")))
+
+
+def test_a_secret_in_json_is_masked_also_where_the_json_is_broken():
+    assert Redactor()('{"tenant": "a", "db_password": "hunter 22"') == f'{{"tenant": "a", "db_password": {MASK}'

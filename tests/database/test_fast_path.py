@@ -1,0 +1,56 @@
+"""When a run may end at once, and when it must not: what decides where env.py migrates to is more than its files."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+
+def test_another_search_path_in_the_url_is_another_version_table(project, run, database):
+    folder = project("sync")
+    for schema in ("ann", "bob"):
+        database.rows(f"CREATE SCHEMA {schema}")
+        result = run(folder, url=f"{database.url()}?options=-csearch_path%3D{schema}")
+
+        assert (result.code, result.reason) == (0, "Migrated"), result.output
+        assert database.rows(f"SELECT version_num FROM {schema}.alembic_version") == [("r4",)]
+
+
+def test_a_variable_that_env_py_goes_by_takes_the_run_the_full_way(project, run, database):
+    folder = project("sync")
+    env = folder / "migrations" / "env.py"
+    named = "configure(connection=connection, version_table_schema=os.environ['TENANT']"
+    text = env.read_text().replace("configure(connection=connection", named)
+    env.write_text(
+        text.replace("poolclass", "connect_args={'options': '-csearch_path=' + os.environ['TENANT']}, poolclass")
+    )
+    for schema in ("ann", "bob"):
+        database.rows(f"CREATE SCHEMA {schema}")
+        result = run(folder, TENANT=schema)
+
+        assert (result.code, result.reason) == (0, "Migrated"), result.output
+        assert database.rows(f"SELECT version_num FROM {schema}.alembic_version") == [("r4",)]
+
+    assert not run(folder, TENANT="bob").progress
+
+
+def test_an_index_that_was_invalid_before_lockgate_came_fails_no_run(project, run, database):
+    database.rows("CREATE TABLE old AS SELECT 1 AS x FROM generate_series(1, 2)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        database.rows("CREATE UNIQUE INDEX CONCURRENTLY old_x ON old (x)")
+    folder = project("sync")
+
+    assert run(folder).code == 0
+    again = run(folder)
+
+    assert (again.code, again.reason) == (0, "NothingToDo"), again.output
+    assert not again.progress
+
+
+def test_the_fast_path_is_taken_whatever_time_zone_env_py_sets(project, run):
+    folder = project("sync")
+    env = folder / "migrations" / "env.py"
+    env.write_text(env.read_text().replace("poolclass", "connect_args={'options': '-ctimezone=Asia/Tokyo'}, poolclass"))
+    assert run(folder).code == 0
+
+    assert not run(folder).progress
