@@ -6,7 +6,7 @@ middle of itself. So this check, and nothing else, enters env.py again. What it 
 the run took the fast path.
 
 Nothing is written: no revision file is made, Alembic is told not to create its version table, and every session of
-env.py's is read-only from its first statement on. That stays so, as env.py is not entered again after the checks.
+env.py's is read-only from its first statement on, until it goes back to its pool.
 ``alembic check`` itself is of no use here: it came with Alembic 1.9, and it refuses a complete database where
 ``depends_on`` hides a head.
 """
@@ -25,12 +25,13 @@ from alembic.util import CommandError
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
+from lockgate.errors import DatabaseReadOnly
 from lockgate.report import CheckResult
 from lockgate.runner import plan
 from lockgate.runner.checks import DriftCheck, listed
 from lockgate.runner.connection import is_own_thread
 from lockgate.runner.differences import Difference, describe
-from lockgate.runner.outcome import brief, sqlstate_of, where
+from lockgate.runner.outcome import brief, classify, sqlstate_of, where
 from lockgate.runner.project import Project
 from lockgate.runner.redaction import Redactor
 from lockgate.runner.sessions import EnvironmentSessions, is_postgresql, raw
@@ -58,7 +59,7 @@ class Comparison:
 def check_drift(
     check: DriftCheck, project: Project, target: str, sessions: EnvironmentSessions, redact: Redactor
 ) -> CheckResult:
-    """Enter env.py once more and compare its models with the database."""
+    """Enter env.py once more and compare its models with the database; raises only what another try may cure."""
     found = Comparison()
     try:
         with sessions, _read_only():
@@ -67,6 +68,10 @@ def check_drift(
         if not isinstance(caught, SystemExit) or caught.code:
             found.error = found.error or caught
     if found.error is not None:
+        known = classify(found.error)
+        # As for every check: a lost connection or a lock says nothing about the schema.
+        if known.retryable and not isinstance(known, DatabaseReadOnly):
+            raise known from found.error
         return CheckResult(check.name, passed=False, message=_trouble(found.error, project, redact(sessions.failed)))
     if found.ahead:
         return CheckResult(check.name, passed=True, message="not compared: the database is ahead of this image")
@@ -116,16 +121,27 @@ def _read_only() -> Iterator[None]:
             raw(connection, READ_ONLY)
             connection.commit()  # or the setting would be rolled back
 
+    def returned(connection: Any, record: Any) -> None:
+        if connection is None or is_own_thread() or not is_postgresql(connection):
+            return
+        try:
+            raw(connection, "RESET default_transaction_read_only")
+            connection.commit()
+        except Exception:  # nobody is to get a session that cannot be put right
+            record.invalidate()
+
     def repeated(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
         # env.py has run this before, so it would do nothing; a read-only session refuses it all the same.
         return ("SELECT 1" if _REPEATED.match(statement) and not is_own_thread() else statement), parameters
 
     event.listen(Engine, "checkout", taken)
+    event.listen(Engine, "checkin", returned)
     event.listen(Engine, "before_cursor_execute", repeated, retval=True)
     try:
         yield
     finally:
         event.remove(Engine, "checkout", taken)
+        event.remove(Engine, "checkin", returned)
         event.remove(Engine, "before_cursor_execute", repeated)
 
 
