@@ -49,11 +49,36 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a downgrade": ({"policy": {"downgrade": "Allow"}}, 'supported values: "Deny"'),
     "a relative target that goes down": ({"alembic": {"target": "-1"}}, "must be an upgrade target such as heads"),
     "a Python with arguments": ({"alembic": {"python": "poetry run python"}}, "one program without arguments"),
-    "a check of no kind": ({"checks": [{"name": "orders"}]}, "exactly one of sql and indexes"),
+    "a check of no kind": ({"checks": [{"name": "orders"}]}, "exactly one of sql, indexes, exists"),
     "a check of two kinds": (
         {"checks": [{"sql": {"query": "SELECT true"}, "indexes": {"ignore": ["*"]}}]},
-        "exactly one of sql and indexes",
+        "exactly one of sql, indexes, exists",
     ),
+    "a check of two kinds without settings": ({"checks": [{"drift": {}, "constraints": {}}]}, "must be exactly one of"),
+    "a check for nothing": ({"checks": [{"exists": {}}]}, "exists must name tables, indexes or columns"),
+    "a check for an empty list": ({"checks": [{"exists": {"tables": []}}]}, "should have at least 1 items"),
+    "a column of no table": (
+        {"checks": [{"exists": {"columns": ["customer_id"]}}]},
+        "a column must be written with its table",
+    ),
+    "a table where a list belongs": ({"checks": [{"exists": {"tables": "orders"}}]}, "must be of type array"),
+    "a constraint check with a typing error": ({"checks": [{"constraints": {"ignores": ["a"]}}]}, "unknown field"),
+    "an ignored difference without a word": ({"checks": [{"drift": {"ignore": [""]}}]}, "should be at least 1 chars"),
+    "a file where a URL belongs": (
+        {"checks": [{"http": {"url": "file:///etc/passwd"}}]},
+        "http.url must start with http:// or https://",
+    ),
+    "a request without a URL": ({"checks": [{"http": {}}]}, "http.url: Required value"),
+    "a status that is none": (
+        {"checks": [{"http": {"url": "http://shop", "status": 20}}]},
+        "greater than or equal to 100",
+    ),
+    "a time-out without a unit": (
+        {"checks": [{"http": {"url": "http://shop", "timeout": "5"}}]},
+        "must be a duration such as 500ms, 30s, 15m or 1h30m",
+    ),
+    "a command of no words": ({"checks": [{"command": {"command": []}}]}, "should have at least 1 items"),
+    "a command line": ({"checks": [{"command": {"command": "python -m shop"}}]}, "must be of type array"),
     "another restart policy": (in_template(restartPolicy="OnFailure"), "restartPolicy must be left out"),
     "another command": (migrate(command=["sh"]), "must not set image, command or args"),
     "another image": (migrate(image="other"), "must not set image, command or args"),
@@ -157,6 +182,13 @@ FULL: dict[str, Any] = {
     "checks": [
         {"name": "orders", "sql": {"query": "SELECT count(*) FROM orders", "expect": "0"}},
         {"indexes": {"ignore": ["*"]}},
+        {"exists": {"tables": ["orders", "shop.items"], "indexes": ["orders_day"], "columns": ["shop.items.price"]}},
+        {"constraints": {}},
+        {"constraints": {"ignore": ["orders_day_check"]}},
+        {"drift": {}},
+        {"name": "models", "drift": {"ignore": ["orders_archive", "index orders_day"]}},
+        {"http": {"url": "https://shop.example.com/healthz?deep=1", "status": 204, "timeout": "1m"}},
+        {"command": {"command": ["python", "-m", "shop.smoke", ""], "timeout": "2m"}},
     ],
     "template": {
         "metadata": {"labels": {"team": "shop"}, "annotations": {"sidecar.istio.io/inject": "false"}},
@@ -179,6 +211,18 @@ def test_a_resource_that_uses_everything_is_accepted_unchanged(kubectl: Kubectl,
     assert {name: stored[name] for name in ("template", "checks", "timeouts", "lock")} == {
         name: FULL[name] for name in ("template", "checks", "timeouts", "lock")
     }
+
+
+def test_what_a_check_leaves_out_gets_its_default(kubectl: Kubectl, namespace: str) -> None:
+    checks = [{"http": {"url": "http://shop"}}, {"command": {"command": ["true"]}}]
+
+    text = resource({**MINIMAL, "checks": checks}, namespace)
+    answer = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=text)
+
+    assert json.loads(answer.stdout)["spec"]["checks"] == [
+        {"http": {"url": "http://shop", "status": 200, "timeout": "5s"}},
+        {"command": {"command": ["true"], "timeout": "30s"}},
+    ]
 
 
 def test_every_field_of_the_spec_is_explained(kubectl: Kubectl) -> None:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lockgate.report import CheckResult
 
-__all__ = ["Check", "IndexCheck", "SqlCheck", "as_text", "index_result", "parse_checks", "sql_result"]
+__all__ = [
+    "Check",
+    "CommandCheck",
+    "ConstraintCheck",
+    "DriftCheck",
+    "ExistsCheck",
+    "HttpCheck",
+    "IndexCheck",
+    "SqlCheck",
+    "as_text",
+    "constraint_result",
+    "exists_result",
+    "index_result",
+    "listed",
+    "sql_result",
+]
 
-MAX_CHECKS = 50
+NAMED = 10
+"""So many findings are named in a message; of the others it gives the number."""
 
 
 @dataclass(frozen=True)
@@ -30,48 +46,52 @@ class IndexCheck:
     ignore: tuple[str, ...] = ()
 
 
-Check = SqlCheck | IndexCheck
+@dataclass(frozen=True)
+class ExistsCheck:
+    """Tables, indexes and columns (``table.column``) that must be there, each with or without a schema."""
+
+    name: str = "exists"
+    tables: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
-def parse_checks(text: str) -> tuple[Check, ...]:
-    """Read ``spec.checks`` from JSON; ValueError says which entry is wrong. An index check is added where none is."""
-    try:
-        items = json.loads(text)
-    except ValueError as error:
-        raise ValueError("not JSON") from error
-    if not isinstance(items, list) or len(items) > MAX_CHECKS:
-        raise ValueError(f"not a JSON list of at most {MAX_CHECKS} checks")
-    checks = tuple(_check(position, item) for position, item in enumerate(items, 1))
-    if any(isinstance(check, IndexCheck) for check in checks):
-        return checks
-    return (IndexCheck(), *checks)
+@dataclass(frozen=True)
+class ConstraintCheck:
+    """No constraint may have become NOT VALID by this run, except those named (``*``: all)."""
+
+    name: str = "constraints"
+    ignore: tuple[str, ...] = ()
 
 
-def _check(position: int, item: Any) -> Check:
-    kinds = [kind for kind in ("sql", "indexes") if isinstance(item, dict) and kind in item]
-    if len(kinds) != 1:
-        raise ValueError(f"check {position} must have exactly one of sql, indexes")
-    kind, settings = kinds[0], item[kinds[0]]
-    unknown = set(item) - {"name", kind}
-    if unknown:
-        raise ValueError(f"check {position} has unknown keys: {', '.join(sorted(unknown))}")
-    if not isinstance(settings, dict):
-        raise ValueError(f"check {position}: {kind} must be an object")
-    name = str(item.get("name") or f"{kind}-{position}")
-    return _sql(position, name, settings) if kind == "sql" else _indexes(position, item.get("name"), settings)
+@dataclass(frozen=True)
+class DriftCheck:
+    """Models and database must not differ, except in tables, or in differences, that are named."""
+
+    name: str = "drift"
+    ignore: tuple[str, ...] = ()
 
 
-def _sql(position: int, name: str, settings: dict[str, Any]) -> SqlCheck:
-    if set(settings) - {"query", "expect"} or not isinstance(settings.get("query"), str) or not settings["query"]:
-        raise ValueError(f"check {position}: sql needs a query (text) and may have expect (text)")
-    return SqlCheck(name, settings["query"], as_text(settings.get("expect", "true")))
+@dataclass(frozen=True)
+class HttpCheck:
+    """A URL must answer with this status within ``timeout`` seconds. The URL may hold secrets."""
+
+    name: str
+    url: str
+    status: int = 200
+    timeout: float = 5.0
 
 
-def _indexes(position: int, name: str | None, settings: dict[str, Any]) -> IndexCheck:
-    ignore = settings.get("ignore", [])
-    if set(settings) - {"ignore"} or not isinstance(ignore, list) or not all(isinstance(n, str) for n in ignore):
-        raise ValueError(f"check {position}: indexes may have ignore (a list of names, or '*')")
-    return IndexCheck(name or "indexes", tuple(ignore))
+@dataclass(frozen=True)
+class CommandCheck:
+    """A program must end with 0 within ``timeout`` seconds."""
+
+    name: str
+    command: tuple[str, ...]
+    timeout: float = 30.0
+
+
+Check = SqlCheck | IndexCheck | ExistsCheck | ConstraintCheck | DriftCheck | HttpCheck | CommandCheck
 
 
 def as_text(value: object) -> str:
@@ -116,3 +136,31 @@ def index_result(
         passed=False,
         message=f"invalid index {', '.join(left)}: drop it (DROP INDEX CONCURRENTLY), repair the data, build it again",
     )
+
+
+def constraint_result(check: ConstraintCheck, before: frozenset[str], after: frozenset[str]) -> CheckResult:
+    """Find constraints (``schema.table.name``) that this run left NOT VALID."""
+    if "*" in check.ignore:
+        return CheckResult(check.name, passed=True, message="all ignored")
+    left = sorted(after - before - {name for name in after for end in _endings(name) if end in check.ignore})
+    if not left:
+        return CheckResult(check.name, passed=True)
+    message = f"NOT VALID: {listed(left)}; repair the data, then ALTER TABLE ... VALIDATE CONSTRAINT"
+    return CheckResult(check.name, passed=False, message=message)
+
+
+def _endings(name: str) -> tuple[str, ...]:
+    """Return the ways to write ``schema.table.name``: whole, without the schema, the last part alone."""
+    parts = name.split(".")
+    return tuple(".".join(parts[start:]) for start in range(len(parts)))
+
+
+def exists_result(check: ExistsCheck, missing: Sequence[str]) -> CheckResult:
+    """Say what is missing, each with the kind of thing that it should be."""
+    return CheckResult(check.name, passed=not missing, message=f"missing: {listed(missing)}" if missing else "")
+
+
+def listed(findings: Sequence[str]) -> str:
+    """Name the first findings, and say how many there are besides."""
+    more = len(findings) - NAMED
+    return ", ".join(findings[:NAMED]) + (f" and {more} more" if more > 0 else "")

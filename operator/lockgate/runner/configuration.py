@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.errors import InvalidConfiguration
-from lockgate.runner.checks import Check, parse_checks
+from lockgate.runner.check_parsing import parse_checks
+from lockgate.runner.checks import Check
 from lockgate.runner.durations import parse_duration
 
 __all__ = ["OPTIONS", "Configuration", "Option", "read_configuration"]

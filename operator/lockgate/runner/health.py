@@ -1,18 +1,35 @@
-"""Runs the health checks, over a read-only connection of its own."""
+"""Runs the health checks; what asks the database does so over a read-only connection of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from lockgate.errors import DatabaseReadOnly
 from lockgate.report import CheckResult
 from lockgate.runner import outcome
-from lockgate.runner.checks import Check, IndexCheck, SqlCheck, index_result, sql_result
+from lockgate.runner.checks import (
+    Check,
+    CommandCheck,
+    ConstraintCheck,
+    DriftCheck,
+    ExistsCheck,
+    HttpCheck,
+    IndexCheck,
+    SqlCheck,
+    constraint_result,
+    exists_result,
+    index_result,
+    sql_result,
+)
+from lockgate.runner.command_check import check_command
 from lockgate.runner.connection import OwnConnection
+from lockgate.runner.history import quoted
+from lockgate.runner.http_check import check_http
 
-__all__ = ["check_health", "invalid_indexes"]
+__all__ = ["Baseline", "Surroundings", "baseline", "check_health", "invalid_indexes", "unvalidated_constraints"]
 
 CHECK_SECONDS = 60
 """A check that takes longer has failed: the gate waits for it, and so do the pods."""
@@ -23,6 +40,43 @@ _INVALID = (
     " WHERE NOT i.indisvalid AND c.relkind = 'i'"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)"
 )
+# NOT ENFORCED (PostgreSQL 18) is never validated, on purpose; by way of JSON older servers need not have the column.
+_UNVALIDATED = (
+    "SELECT n.nspname || '.' || coalesce(c.relname, t.typname) || '.' || k.conname FROM pg_catalog.pg_constraint k"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace"
+    " LEFT JOIN pg_catalog.pg_class c ON c.oid = k.conrelid LEFT JOIN pg_catalog.pg_type t ON t.oid = k.contypid"
+    " WHERE NOT k.convalidated AND coalesce(to_jsonb(k) ->> 'conenforced', 'true') = 'true'"
+)
+_RELATION = (
+    "SELECT count(*) FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
+    " WHERE c.oid = to_regclass(CAST(:name AS text)) AND strpos(CAST(:kinds AS text), CAST(c.relkind AS text)) > 0"
+    " AND coalesce(i.indisvalid, true)"
+)
+_COLUMN = (
+    "SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = to_regclass(CAST(:name AS text))"
+    " AND a.attname = :column AND a.attnum > 0 AND NOT a.attisdropped"
+)
+_KINDS = {"table": "rpfvm", "index": "iI"}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What was wrong in the database before the run: that is not the run's doing."""
+
+    invalid_indexes: frozenset[str] = frozenset()
+    unvalidated_constraints: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What checks need besides a connection."""
+
+    before: Baseline
+    built: frozenset[str]
+    """Names of the indexes that this run built CONCURRENTLY."""
+    drift: Callable[[DriftCheck], CheckResult]
+    """Runs env.py, which only the run itself can do."""
+    redact: Callable[[str], str]
 
 
 def invalid_indexes(connection: OwnConnection) -> frozenset[str]:
@@ -30,8 +84,18 @@ def invalid_indexes(connection: OwnConnection) -> frozenset[str]:
     return frozenset(str(row[0]) for row in connection.rows(_INVALID))
 
 
+def unvalidated_constraints(connection: OwnConnection) -> frozenset[str]:
+    """Return the constraints that are NOT VALID, as ``schema.table.name`` (or ``schema.domain.name``)."""
+    return frozenset(str(row[0]) for row in connection.rows(_UNVALIDATED))
+
+
+def baseline(connection: OwnConnection) -> Baseline:
+    """Look before the run begins."""
+    return Baseline(invalid_indexes(connection), unvalidated_constraints(connection))
+
+
 def check_health(
-    checks: tuple[Check, ...], connect: Callable[[str], OwnConnection], before: frozenset[str], built: frozenset[str]
+    checks: tuple[Check, ...], connect: Callable[[str], OwnConnection], surroundings: Surroundings
 ) -> tuple[CheckResult, ...]:
     """Run the checks in order, all of them, whatever the first ones find."""
     if not checks:
@@ -40,20 +104,55 @@ def check_health(
     try:
         connection.rows("SET default_transaction_read_only = on")
         connection.rows(f"SET statement_timeout = '{CHECK_SECONDS}s'")
-        return tuple(_run(check, connection, before, built) for check in checks)
+        return tuple(_run(check, connection, surroundings) for check in checks)
     finally:
         connection.close()
 
 
-def _run(check: Check, connection: OwnConnection, before: frozenset[str], built: frozenset[str]) -> CheckResult:
+def _run(check: Check, connection: OwnConnection, surroundings: Surroundings) -> CheckResult:
+    if isinstance(check, HttpCheck):
+        return check_http(check)
+    if isinstance(check, CommandCheck):
+        return check_command(check, surroundings.redact)
+    if isinstance(check, DriftCheck):
+        return surroundings.drift(check)
     try:
-        if isinstance(check, IndexCheck):
-            return index_result(check, before, invalid_indexes(connection), built)
-        assert isinstance(check, SqlCheck)  # noqa: S101  # there are two kinds
-        return sql_result(check, connection.verbatim(check.query))
+        return _ask(check, connection, surroundings)
     except SQLAlchemyError as error:
         known = outcome.classify(error)
         # A lost connection or a lock says nothing about the schema; that the session is read-only is our own doing.
         if known.retryable and not isinstance(known, DatabaseReadOnly):
             raise known from error
         return CheckResult(check.name, passed=False, message=outcome.brief(error))
+
+
+def _ask(
+    check: SqlCheck | IndexCheck | ExistsCheck | ConstraintCheck, connection: OwnConnection, surroundings: Surroundings
+) -> CheckResult:
+    before = surroundings.before
+    if isinstance(check, IndexCheck):
+        return index_result(check, before.invalid_indexes, invalid_indexes(connection), surroundings.built)
+    if isinstance(check, ConstraintCheck):
+        return constraint_result(check, before.unvalidated_constraints, unvalidated_constraints(connection))
+    if isinstance(check, ExistsCheck):
+        return exists_result(check, _missing(check, connection))
+    return sql_result(check, connection.verbatim(check.query))
+
+
+def _missing(check: ExistsCheck, connection: OwnConnection) -> list[str]:
+    """Return what is not there, in the order of the check, tables first."""
+    missing = []
+    for kind, names in (("table", check.tables), ("index", check.indexes)):
+        there = {name: connection.value(_RELATION, name=_identifier(name), kinds=_KINDS[kind]) for name in names}
+        missing += [f"{kind} {name}" for name in names if not there[name]]
+    for name in check.columns:
+        table, _, column = name.rpartition(".")
+        if not connection.value(_COLUMN, name=_identifier(table), column=column):
+            missing.append(f"column {name}")
+    return missing
+
+
+def _identifier(name: str) -> str:
+    """Quote ``name`` or ``schema.name``; without a schema the search_path of the role finds it."""
+    schema, _, own = name.partition(".")
+    return f"{quoted(schema)}.{quoted(own)}" if own else quoted(schema)

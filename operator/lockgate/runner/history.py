@@ -56,7 +56,7 @@ _TABLES = (
     """
     CREATE TABLE IF NOT EXISTS lockgate.unverified (
         scope text PRIMARY KEY,
-        invalid_indexes text NOT NULL,
+        baseline text NOT NULL,
         recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )""",
 )

@@ -2,7 +2,8 @@
 
 Two nets, one behind the other. The first knows the secrets of this run: the passwords and keys in the database URL, in
 every spelling in which they can come back (raw, percent-decoded, escaped by ``repr`` or JSON). The second knows the
-places where secrets stand: the user part of any URL, ``password=`` in a connection string, ``PASSWORD '...'`` in SQL.
+places where secrets stand: the user part of any URL, the query of a web address, ``password=`` in a connection string,
+``PASSWORD '...'`` in SQL.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ MASK = "***"
 
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth", re.IGNORECASE)
 _URL_USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@'\"]+@", re.IGNORECASE)
+_WEB_QUERY = re.compile(r"(?P<address>https?://[^\s?'\"]+\?)(?!\*)[^\s'\"]+", re.IGNORECASE)
 _ASSIGNMENT = re.compile(
     r"(?P<name>\b\w*(?:password|passwd|pwd|secret|token)\w*[\"']?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&,;'\")]+)",
     re.IGNORECASE,
@@ -47,6 +49,7 @@ class Redactor:
         for pattern in self._known:
             text = pattern.sub(MASK, text)
         text = _URL_USER.sub(rf"\g<scheme>{MASK}@", text)
+        text = _WEB_QUERY.sub(rf"\g<address>{MASK}", text)
         text = _SQL_PASSWORD.sub(rf"\g<word>'{MASK}'", text)
         return _ASSIGNMENT.sub(rf"\g<name>{MASK}", text)
 

@@ -20,10 +20,11 @@ from lockgate.runner import history, outcome, unverified
 from lockgate.runner.account import Account, run_report
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
+from lockgate.runner.drift import check_drift
 from lockgate.runner.durations import spoken
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.first_connection import CONNECT_PATIENCE, connect_patiently
-from lockgate.runner.health import check_health, invalid_indexes
+from lockgate.runner.health import Baseline, Surroundings, baseline, check_health
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.lock import AdvisoryLock, Holder, acquire, leader_key
 from lockgate.runner.migrate import backoff, migrate
@@ -51,6 +52,8 @@ class Run:
     checks: tuple[CheckResult, ...] = ()
     warnings: list[str] = field(default_factory=list)
     lock_wait: float = 0.0
+    before: Baseline | None = None
+    """What was wrong before this run did anything; kept when the run begins again."""
     sessions: EnvironmentSessions = field(init=False)
     database: Database | None = None
 
@@ -110,7 +113,7 @@ class Run:
         self.account.current = self.account.reached = satisfied.rows
         self.account.target, self.account.pending = satisfied.target, 0
         self.account.revisions = set(satisfied.revisions)
-        self._check(invalid_indexes(connection))  # nothing ran: those that there are were there before
+        self._check(project, baseline(connection))  # nothing ran: what is wrong was wrong before
         return True
 
     def _lead(self, connection: OwnConnection, project: Project, fingerprint: str) -> str:
@@ -130,14 +133,13 @@ class Run:
         warning = history.ensure(connection)
         if warning:
             self.warnings.append(warning)
-        before = invalid_indexes(connection)
-        if not warning:
-            before = unverified.begin(connection, scope, before)
+        before = self.before or baseline(connection)
+        self.before = before if warning else unverified.begin(connection, scope, before)
         self._migrate(connection, project, fingerprint)
         if not warning and not self.account.writes_history:
             self.warnings.append(history.OTHER_ROLE)
         self.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
-        self._check(before)
+        self._check(project, self.before)
         if not warning:
             unverified.end(connection, scope)
             self._remember(connection, project, fingerprint)
@@ -180,11 +182,18 @@ class Run:
         finally:
             tables.close()
 
-    def _check(self, before: frozenset[str]) -> None:
+    def _check(self, project: Project, before: Baseline) -> None:
         """Run the health checks: ``revision`` has been verified when this is called."""
         database = self.database
         assert database is not None  # noqa: S101  # execute() has set it
-        found = check_health(self.configuration.checks, database.connect, before, frozenset(self.sessions.built))
+        redact = self.narrator.redact
+        surroundings = Surroundings(
+            before=before,
+            built=frozenset(self.sessions.built),
+            drift=lambda check: check_drift(check, project, self.configuration.target, self.sessions, redact),
+            redact=redact,
+        )
+        found = check_health(self.configuration.checks, database.connect, surroundings)
         self.checks = (CheckResult("revision", passed=True), *found)
         failed = [check for check in self.checks if not check.passed]
         if failed:
