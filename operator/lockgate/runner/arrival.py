@@ -41,6 +41,8 @@ class Arrival:
     writes_history: bool
     url: Any
     lineage: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the source of each revision that was applied, as recorded."""
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def arrive(
     in_transaction = connection.in_transaction()
     with in_own_transaction(connection):
         fingerprint, pid, recovery, writes, found = connection.execute(text(_FACTS), _names(schema, table)).one()
-        lineage = history.lineage(lambda sql: [tuple(row) for row in connection.execute(text(sql))]) if writes else {}
+        lineage, sources = _recorded(connection, f"{found}.{table}") if writes else ({}, {})
         connection.execute(text(settings_statement(settings)))
     if recovery:
         raise DatabaseReadOnly("env.py connects to a standby, which takes no DDL.", advice="Point it at the primary.")
@@ -83,10 +85,25 @@ def arrive(
             advice="Give it a URL that leads to the server itself (database.directUrlFrom).",
         )
     arrival = Arrival(
-        fingerprint, found, table, fence_key(found, table), in_transaction, writes, connection.engine.url, lineage
+        fingerprint,
+        found,
+        table,
+        fence_key(found, table),
+        in_transaction,
+        writes,
+        connection.engine.url,
+        lineage,
+        sources,
     )
     _take_fence(connection, arrival, fence_wait, narrator)
     return arrival
+
+
+def _recorded(connection: Connection, version_table: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    def query(sql: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in connection.execute(text(sql))]
+
+    return history.lineage(query), history.sources(query, version_table)
 
 
 _FACTS = (

@@ -23,6 +23,7 @@ from lockgate.runner.durations import spoken
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.first_connection import CONNECT_PATIENCE, connect_patiently
 from lockgate.runner.health import check_health, invalid_indexes
+from lockgate.runner.index_builds import IndexBuilds
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.lock import AdvisoryLock, Holder, acquire, leader_key
 from lockgate.runner.migrate import backoff, migrate
@@ -159,6 +160,8 @@ class Run:
                 fence_wait=lambda: deadline - time.monotonic(),
             )
 
+        builds = IndexBuilds(database, fingerprint, self.sessions, self.narrator)
+        self.sessions.preparation = builds
         tables = VersionTables(connection, fingerprint, self.settings)
         try:
             with Monitor(database.connect, self.sessions, self.narrator):
@@ -173,6 +176,8 @@ class Run:
                 )
         finally:
             tables.close()
+            if builds.dropped:
+                self.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
 
     def _check(self, before: frozenset[str]) -> None:
         """Run the health checks: ``revision`` has been verified when this is called."""
