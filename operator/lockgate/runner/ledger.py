@@ -70,6 +70,10 @@ class Ledger:
         self._following = False
         return tuple(self.committed), self.uncertain
 
+    def starts(self) -> None:
+        """Note that another statement is sent: a commit before it is done."""
+        self._last = None
+
     def has_open(self, key: int) -> bool:
         """Return whether a transaction with statements of the revision is open on this connection."""
         return self._following and bool(self._open.get(key))
@@ -78,7 +82,6 @@ class Ledger:
         """Enter a statement that ended without an error, and left the connection inside a transaction or outside."""
         if not self._following:
             return
-        self._last = None
         pending = self._open.setdefault(key, [])
         if not only_reads(statement):
             pending.append(statement)
@@ -96,6 +99,7 @@ class Ledger:
     def rolled_back(self, key: int) -> None:
         """Note that the transaction of this connection is taken back."""
         self._open.pop(key, None)
+        self._last = None
 
     def failed(self, *, lost: bool) -> None:
         """Note an error between statements: of the commit, if one was under way; ``lost``: the connection is gone."""

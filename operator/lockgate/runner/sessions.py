@@ -137,6 +137,7 @@ class EnvironmentSessions:
         if is_own_thread() or connection.dialect.name != "postgresql":
             return
         self._interruption.check()
+        self.ledger.starts()
         if built_index(statement):
             self.built.add(built_index(statement))
         if is_patient(statement) and self.preparation is not None:

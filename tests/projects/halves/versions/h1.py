@@ -10,4 +10,5 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("CREATE TABLE accounts (id integer PRIMARY KEY, email text)")
+    op.execute("CREATE TABLE people (id integer PRIMARY KEY)")
     op.execute("INSERT INTO accounts VALUES (1, 'a'), (2, 'b')")

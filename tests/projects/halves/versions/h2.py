@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE accounts ADD COLUMN age integer")
+    op.execute("ALTER TABLE people ADD COLUMN age integer")
     op.get_bind().exec_driver_sql("SELECT count(*) FROM accounts")
     if os.environ.get("HOW") == "commit":
         op.execute("COMMIT")
