@@ -36,7 +36,8 @@ def make_invalid(database, name, table="items"):
 
 
 def at_work(database, eventually):
-    return eventually(lambda: database.rows(AT_WORK))[0][0]
+    """Return the pid of the build once its index is there, and it waits for the writer."""
+    return eventually(lambda: database.rows(f"{AT_WORK} AND phase LIKE 'waiting for writers%'"))[0][0]
 
 
 def test_the_run_after_one_that_was_killed_builds_the_index_again_and_no_other(

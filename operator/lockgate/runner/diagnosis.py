@@ -81,7 +81,7 @@ def half_applied(seen: Seen, cause: BaseException, found: Collection[str] | None
 
 
 LISTED = 5
-"""Statements that the message of a half-applied revision shows; the report's failure has more."""
+"""Statements that the message of a half-applied revision shows; the report's failure has up to 50."""
 
 
 def _short(statement: str) -> str:
@@ -122,4 +122,6 @@ def failure_of(
     place = outcome.where(cause, project.folders)
     said = outcome.brief(cause) + (f" ({place})" if place else "")
     committed = next((seen.left for seen in entry.seen if seen.left), ()) if isinstance(error, HalfApplied) else ()
-    return Failure(entry.failed_revision, entry.failed_statement if state else "", state, said, committed[:50])
+    return Failure(
+        entry.failed_revision, entry.failed_statement if state else "", state, said, tuple(map(_short, committed[:50]))
+    )
