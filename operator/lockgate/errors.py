@@ -11,6 +11,7 @@
     │       └── SchemaNotReady      12  `lockgate wait` ran out of time
     ├── Permanent                   the same input fails again: a human has to change something
     │   ├── MigrationFailed         20  a revision raised
+    │   │   ├── HalfApplied         20  it had committed a part of what it does before that
     │   │   └── NoProgress          20  env.py returned, the version table did not move
     │   ├── InvalidConfiguration    21  flags, environment, files, URL
     │   │   ├── AlembicNotInstalled 21
@@ -54,6 +55,7 @@ __all__ = [
     "DriverNotInstalled",
     "Forbidden",
     "Gone",
+    "HalfApplied",
     "Interrupted",
     "Invalid",
     "InvalidConfiguration",
@@ -132,6 +134,10 @@ class MigrationFailed(Permanent):
     """A revision, or env.py around it, raised; its transaction was rolled back."""
 
     exit_code = 20
+
+
+class HalfApplied(MigrationFailed):
+    """A revision committed in the middle, then raised: running it again would do a part of it twice."""
 
 
 class NoProgress(MigrationFailed):

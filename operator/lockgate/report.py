@@ -53,6 +53,8 @@ class Failure:
     """SQL text as sent, without parameters."""
     sqlstate: str = ""
     error: str = ""
+    committed: tuple[str, ...] = ()
+    """Statements of a half-applied revision that are committed, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,4 +214,5 @@ def _plain(value: Report | Progress) -> dict[str, Any]:
 def _short(failure: Failure | None) -> Failure | None:
     if failure is None:
         return None
-    return replace(failure, statement=failure.statement[:500], error=failure.error[:500])
+    committed = tuple(statement[:80] for statement in failure.committed[:3])
+    return replace(failure, statement=failure.statement[:500], error=failure.error[:500], committed=committed)

@@ -29,6 +29,8 @@ class Account:
     attempts: int = 1
     is_ahead: bool = False
     writes_history: bool = True
+    changed: tuple[str, ...] = ()
+    """Applied revisions whose file in the image is not what was applied."""
     tables: tuple[tuple[str, str, str], ...] = ()
     """(database, schema, table) of all version tables that env.py configured."""
 
@@ -42,6 +44,7 @@ def settle(project: Project, entry: EnvironmentEntry, account: Account, rows: li
     account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
     account.is_ahead = any(seen.is_ahead for seen in entry.seen)
     account.writes_history = all(seen.arrival.writes_history and not seen.unrecorded for seen in entry.seen)
+    account.changed = _union(seen.changed for seen in entry.seen)
     account.target = _union(seen.target for seen in entry.seen)
     account.reached = _union(rows)
     account.pending = 0
@@ -90,7 +93,19 @@ def run_report(
         lock_wait_seconds=round(lock_wait, 3),
         seconds=round(seconds, 3),
         attempts=account.attempts,
-        warnings=warnings,
+        warnings=(*warnings, *_changes(account)),
+    )
+
+
+def _changes(account: Account) -> tuple[str, ...]:
+    """Warn of revisions that were edited after they were applied: no database that has them will ever run the edit."""
+    names = account.changed
+    if not names:
+        return ()
+    listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return (
+        f"Changed after being applied: {listed}. This database has what lockgate.history keeps as their source,"
+        " not what the files in this image say.",
     )
 
 

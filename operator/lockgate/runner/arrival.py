@@ -43,6 +43,8 @@ class Arrival:
     """Of the database."""
     url: Any
     lineage: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the source of each revision that was applied, as recorded."""
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def arrive(
     with in_own_transaction(connection):
         facts = connection.execute(text(_FACTS), _names(schema, table)).one()
         fingerprint, pid, recovery, writes, encoding, found = facts
-        lineage = history.lineage(lambda sql: [tuple(row) for row in connection.execute(text(sql))]) if writes else {}
+        lineage, sources = _recorded(connection, f"{found}.{table}") if writes else ({}, {})
         connection.execute(text(settings_statement(settings)))
     if recovery:
         raise DatabaseReadOnly("env.py connects to a standby, which takes no DDL.", advice="Point it at the primary.")
@@ -95,9 +97,17 @@ def arrive(
         encoding=encoding,
         url=connection.engine.url,
         lineage=lineage,
+        sources=sources,
     )
     _take_fence(connection, arrival, fence_wait, narrator)
     return arrival
+
+
+def _recorded(connection: Connection, version_table: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    def query(sql: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in connection.execute(text(sql))]
+
+    return history.lineage(query), history.sources(query, version_table)
 
 
 _FACTS = (

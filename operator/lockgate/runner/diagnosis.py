@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from lockgate.errors import DatabaseReadOnly, InvalidRevisions, LockBusy, LockgateError, MigrationFailed, NoProgress
+from collections.abc import Collection
+
+from lockgate.errors import (
+    DatabaseReadOnly,
+    HalfApplied,
+    InvalidRevisions,
+    LockBusy,
+    LockgateError,
+    MigrationFailed,
+    NoProgress,
+)
 from lockgate.report import Failure
 from lockgate.runner import outcome
-from lockgate.runner.environment import EnvironmentEntry
+from lockgate.runner.environment import EnvironmentEntry, Seen
+from lockgate.runner.index_builds import index_work
+from lockgate.runner.ledger import is_repeatable
 from lockgate.runner.project import Project
 
-__all__ = ["cause_of", "error_of", "failure_of"]
+__all__ = ["cause_of", "error_of", "failure_of", "half_applied", "is_half_applied"]
 
 _NO_REVISION = (InvalidRevisions, LockBusy, DatabaseReadOnly)
 """Errors that are no matter of one revision."""
@@ -39,12 +51,54 @@ def error_of(entry: EnvironmentEntry, cause: BaseException | None, project: Proj
     )
 
 
+def is_half_applied(seen: Seen, found: Collection[str]) -> bool:
+    """Say whether a revision committed something before its end, and the version table (``found``) lacks it.
+
+    Index work that can be done again does not count: it is what the next try does.
+    """
+    if seen.step is None or seen.step.revision.revision in found:
+        return False
+    return not all(map(is_repeatable, seen.left))
+
+
+def half_applied(seen: Seen, cause: BaseException, found: Collection[str] | None, project: Project) -> HalfApplied:
+    """Return what a person has to know of it; ``found``: rows of the version table, None where nobody could read it."""
+    assert seen.step is not None  # noqa: S101  # something of it is committed
+    revision, place = seen.step.revision.revision, outcome.where(cause, project.folders)
+    listed = [f"({number}) {_short(statement)}" for number, statement in enumerate(seen.left[:LISTED], 1)]
+    if len(seen.left) > LISTED:
+        listed.append(f"and {len(seen.left) - LISTED} more")
+    ended = f"it failed{f' at {place}' if place else ''}: {outcome.brief(cause).rstrip('.')}"
+    says = ", ".join(found if found is not None else seen.rows) or "base"
+    unsure = (
+        " The connection was lost in a COMMIT: perhaps the last of them are not committed." if seen.uncertain else ""
+    )
+    return HalfApplied(
+        f"Revision {revision} is half applied: {ended}. Committed before that: {' '.join(listed)}.{unsure}"
+        f" {seen.arrival.table} still says {says}.",
+        advice="It is not repeated by itself. Undo by hand what is committed, or finish the revision by hand and"
+        f" `alembic stamp {revision}`; then ask for another try.",
+    )
+
+
+LISTED = 5
+"""Statements that the message of a half-applied revision shows; the report's failure has up to 50."""
+
+
+def _short(statement: str) -> str:
+    text = " ".join(statement.split()).rstrip(";")
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
 def _headline(entry: EnvironmentEntry, cause: BaseException, project: Project) -> str:
     place = outcome.where(cause, project.folders)
     at = f" at {place}" if place else ""
     if entry.failed_revision:
-        if entry.committed_within:
-            return f"Revision {entry.failed_revision} failed{at}; what it did up to its autocommit block stays"
+        left = [seen.left for seen in entry.seen if seen.step and seen.step.revision.revision == entry.failed_revision]
+        if any(left):
+            return f"Revision {entry.failed_revision} failed{at}; only index work that can be repeated stays"
+        if index_work(entry.failed_statement) is not None:
+            return f"Revision {entry.failed_revision} failed{at}"
         return f"Revision {entry.failed_revision} failed{at} and was rolled back"
     return f"env.py failed{at}"
 
@@ -53,7 +107,9 @@ def _hint(entry: EnvironmentEntry, cause: BaseException, error: LockgateError) -
     if isinstance(cause, AssertionError) and any(seen.arrival.in_transaction for seen in entry.seen):
         return "autocommit_block() needs env.py not to begin a transaction before context.configure()."
     if outcome.sqlstate_of(cause) == "42P07":
-        return "Something of that name is there: perhaps an invalid index of an earlier try? Drop it CONCURRENTLY."
+        return "Something of that name is there. If it is what the revision makes, drop it, or write IF NOT EXISTS."
+    if outcome.sqlstate_of(cause) and index_work(entry.failed_statement) is not None:
+        return "Correct the data or the revision; the invalid index that is left is dropped by the next try."
     return error.advice or "Correct the revision or the data; what was committed before it stays."
 
 
@@ -66,4 +122,7 @@ def failure_of(
     state = outcome.sqlstate_of(cause)
     place = outcome.where(cause, project.folders)
     said = outcome.brief(cause) + (f" ({place})" if place else "")
-    return Failure(entry.failed_revision, entry.failed_statement if state else "", state, said)
+    committed = next((seen.left for seen in entry.seen if seen.left), ()) if isinstance(error, HalfApplied) else ()
+    return Failure(
+        entry.failed_revision, entry.failed_statement if state else "", state, said, tuple(map(_short, committed[:50]))
+    )

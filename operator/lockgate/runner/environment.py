@@ -44,10 +44,16 @@ class Seen:
     done: list[Applied] = field(default_factory=list)
     """Steps whose transaction is over; where env.py holds the transaction, they still can be rolled back."""
     is_ahead: bool = False
+    changed: tuple[str, ...] = ()
+    """Applied revisions whose file in the image is not what was applied."""
     ran: bool = False
     unrecorded: bool = False
     """A revision had no right to write history any more: it had changed its role."""
     step: RevisionStep | None = None
+    left: tuple[str, ...] = ()
+    """Statements that ``step`` committed before its end; empty once it is over."""
+    uncertain: bool = False
+    """The connection was lost in the commit of the last of them."""
     started: float = 0.0
 
 
@@ -97,11 +103,6 @@ class EnvironmentEntry:
     def failed_statement(self) -> str:
         """Text of the statement that failed last, without parameters."""
         return self._sessions.failed
-
-    @property
-    def committed_within(self) -> bool:
-        """Whether the revision that ran last left its transaction for an autocommit block."""
-        return self._sessions.autocommitted
 
     @property
     def swallowed(self) -> BaseException | None:
@@ -168,6 +169,7 @@ class EnvironmentEntry:
     def _plan(self, seen: Seen, rows: tuple[str, ...]) -> list[RevisionStep]:
         script, target = self._project.script, self._configuration.target
         seen.ran, seen.rows = True, rows
+        seen.changed = self._changed(seen, rows)
         unknown = plan.unknown_rows(rows, self.graph)
         if unknown:
             seen.target = plan.target_heads(script, target, ())
@@ -184,6 +186,16 @@ class EnvironmentEntry:
         )
         return steps
 
+    def _changed(self, seen: Seen, rows: tuple[str, ...]) -> tuple[str, ...]:
+        applied = plan.ancestors(rows, self.graph, seen.arrival.lineage)
+        recorded = {
+            revision: sha for revision, sha in seen.arrival.sources.items() if revision in applied & set(self.graph)
+        }
+        files = {}
+        for script in self._project.script.walk_revisions() if recorded else ():
+            files[script.revision] = script.path
+        return tuple(sorted(name for name, sha in recorded.items() if history.is_other_source(files[name], sha)))
+
     def _judge_ahead(self, seen: Seen, unknown: tuple[str, ...]) -> None:
         recorded = seen.arrival.lineage
         accept = self._configuration.database_ahead == "Accept"
@@ -198,23 +210,27 @@ class EnvironmentEntry:
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
         self._narrator.tell("applying", f"applying {line}", step=line, statement="", percent=None, waiting_for="")
         seen.step, seen.started = step, time.monotonic()
-        self._sessions.autocommitted = False
+        seen.left = ()
         upgrade = step.migration_fn
 
         @functools.wraps(upgrade)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
+            self._sessions.ledger.begin()
             try:
                 return upgrade(*args, **kwargs)
             except BaseException as error:
                 self.failed_revision, self.failure = revision, error
                 raise
+            finally:
+                seen.left, seen.uncertain = self._sessions.ledger.end()
 
         step.migration_fn = observed
 
     def _finish(self, seen: Seen, position: int) -> None:
         assert seen.step is not None  # noqa: S101  # set by _begin, a line before
         seconds = round(time.monotonic() - seen.started, 3)
+        seen.left = ()
         seen.done.append(Applied(seen.step.revision.revision, seen.step.doc or "", seconds))
         self._narrator.tell("applied", "", pending=seen.planned - position, statement="", waiting_for="", percent=None)
 

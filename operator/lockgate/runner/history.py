@@ -21,7 +21,18 @@ from sqlalchemy.exc import DBAPIError
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import OwnConnection
 
-__all__ = ["INSERT", "MAY_WRITE", "ensure", "lineage", "may_read", "quoted", "record", "rows_of"]
+__all__ = [
+    "INSERT",
+    "MAY_WRITE",
+    "ensure",
+    "is_other_source",
+    "lineage",
+    "may_read",
+    "quoted",
+    "record",
+    "rows_of",
+    "sources",
+]
 
 _TABLES = (
     "CREATE SCHEMA IF NOT EXISTS lockgate",
@@ -130,6 +141,7 @@ def record(
 ) -> dict[str, object]:
     """Return the parameters of `INSERT` for a revision that was applied."""
     source = _source(path)
+    sha256 = _sha256(source)  # of the file as it is, also where it cannot be stored so
     if encoding != "UTF8":
         # A database in LATIN1 has no arrow: an escape means the same in Python, and costs nobody his revision.
         source, message = (text.encode("ascii", "backslashreplace").decode() for text in (source, message))
@@ -140,7 +152,7 @@ def record(
         "direction": "upgrade",
         "message": message,
         "source": source,
-        "source_sha256": hashlib.sha256(source.encode()).hexdigest(),
+        "source_sha256": sha256,
         "resource": configuration.resource,
         "image": configuration.image,
         "run": configuration.run,
@@ -155,6 +167,16 @@ def _source(path: str | Path) -> str:
         return Path(path).read_text("utf-8", errors="replace").replace("\0", "")
     except OSError:
         return ""
+
+
+def _sha256(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+def is_other_source(path: str | Path, recorded: str) -> bool:
+    """Return whether a revision's file differs from the one that was applied; without a file there is no saying."""
+    source = _source(path)
+    return bool(source) and _sha256(source) != recorded
 
 
 def quoted(name: str) -> str:
@@ -181,3 +203,17 @@ def lineage(query: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, tuple[st
         return {}
     found = query("SELECT revision, parents FROM lockgate.history WHERE direction = 'upgrade' ORDER BY id")
     return {revision: tuple(json.loads(parents)) for revision, parents in found}
+
+
+def sources(query: Callable[[str], list[tuple[Any, ...]]], version_table: str) -> dict[str, str]:
+    """Return the SHA-256 of the source of every revision that was applied to a version table, as it was the last time.
+
+    ``version_table`` as ``schema.table``, the spelling of `record`.
+    """
+    if not query(f"SELECT {may_read('history')}")[0][0]:
+        return {}
+    found = query(
+        "SELECT version_table, revision, source_sha256 FROM lockgate.history"
+        " WHERE direction = 'upgrade' AND source <> '' ORDER BY id"
+    )
+    return {revision: sha for table, revision, sha in found if table == version_table and sha}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from lockgate.errors import DatabaseBusy, DatabaseUnreachable, LockgateError, MigrationFailed, NoProgress
 from lockgate.runner.account import Account, settle
-from lockgate.runner.diagnosis import cause_of, error_of, failure_of
+from lockgate.runner.diagnosis import cause_of, error_of, failure_of, half_applied, is_half_applied
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.interruption import Interruption, StopRequested
 from lockgate.runner.progress import Narrator
@@ -111,13 +111,43 @@ def _attempt(
         entry.run()
     except (Exception, SystemExit, StopRequested) as caught:  # env.py is the user's code: sys.exit() ends it too
         raised = None if isinstance(caught, SystemExit) and not caught.code else caught
+    rows = _rows(project, entry, tables, raised, interruption)
     interruption.check()
-    # Over a connection that is not env.py's: its exit proves nothing.
-    rows = [tables.rows(seen.arrival) for seen in entry.seen]
     pending = settle(project, entry, account, rows)
     moved = any(rows[index] != tuple(sorted(seen.rows)) for index, seen in enumerate(entry.seen))
     cause = cause_of(entry, raised, as_planned=pending == 0 or (entry.more and moved))
     error = error_of(entry, cause, project)
+    for seen, found in zip(entry.seen, rows, strict=True):
+        if cause is not None and is_half_applied(seen, found):
+            error = half_applied(seen, cause, found, project)
     account.failure = failure_of(entry, cause, error, project)
     ran = any(seen.ran for seen in entry.seen)
     return judge(error=error, pending=pending, moved=moved, more=entry.more, configured=ran)
+
+
+def _rows(
+    project: Project,
+    entry: EnvironmentEntry,
+    tables: VersionTables,
+    raised: BaseException | None,
+    interruption: Interruption,
+) -> list[tuple[str, ...]]:
+    """Read the version tables over a connection that is not env.py's: its exit proves nothing.
+
+    A half-applied revision ends the run also where nobody can read them, or where the run was told to end: another pod
+    that knows nothing would do a part of it twice.
+    """
+    halves = [seen for seen in entry.seen if is_half_applied(seen, ())]
+    if not halves:
+        interruption.check()
+    try:
+        rows = [tables.rows(seen.arrival) for seen in entry.seen]
+    except Exception as lost:
+        if halves:
+            raise half_applied(halves[0], raised or lost, None, project) from lost
+        raise
+    if interruption.cause is not None:
+        for seen, found in zip(entry.seen, rows, strict=True):
+            if is_half_applied(seen, found):
+                interruption.cause = half_applied(seen, interruption.cause, found, project)
+    return rows

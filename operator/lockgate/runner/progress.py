@@ -84,6 +84,7 @@ def summary(report: Report) -> str:
             ("error", report.failure.error),
         )
         lines += [f"  {name}: {value}" for name, value in parts if value]
+        lines += [f"  committed: {' '.join(statement.split())}" for statement in report.failure.committed]
     lines += [f"  check {check.name}: {'passed' if check.passed else check.message}" for check in report.checks]
     lines += [f"  warning: {warning}" for warning in report.warnings]
     return "\n".join(lines)

@@ -75,7 +75,12 @@ class Redactor:
         )
 
     def _failure(self, failure: Failure) -> Failure:
-        return replace(failure, statement=self(failure.statement), error=self(failure.error))
+        return replace(
+            failure,
+            statement=self(failure.statement),
+            error=self(failure.error),
+            committed=tuple(map(self, failure.committed)),
+        )
 
 
 def _secrets_of(url: str) -> set[str]:

@@ -25,6 +25,7 @@ from lockgate.runner.durations import spoken
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.first_connection import CONNECT_PATIENCE, connect_patiently
 from lockgate.runner.health import Baseline, Surroundings, baseline, check_health
+from lockgate.runner.index_builds import IndexBuilds
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.lock import AdvisoryLock, Holder, acquire, leader_key
 from lockgate.runner.migrate import backoff, migrate
@@ -167,6 +168,8 @@ class Run:
                 fence_wait=lambda: deadline - time.monotonic(),
             )
 
+        builds = IndexBuilds(database, fingerprint, self.sessions, self.narrator)
+        self.sessions.preparation = builds
         tables = VersionTables(connection, fingerprint, self.settings)
         try:
             with Monitor(database.connect, self.sessions, self.narrator):
@@ -181,6 +184,8 @@ class Run:
                 )
         finally:
             tables.close()
+            if builds.dropped:
+                self.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
 
     def _check(self, project: Project, before: Baseline) -> None:
         """Run the health checks: ``revision`` has been verified when this is called."""

@@ -12,16 +12,17 @@ import contextlib
 import re
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from lockgate.runner.connection import is_own_thread
 from lockgate.runner.interruption import Interruption
+from lockgate.runner.ledger import Ledger, is_in_transaction
 from lockgate.runner.session_settings import Settings, settings_statement
 
-__all__ = ["EnvironmentSessions", "Statement", "built_index", "is_patient"]
+__all__ = ["EnvironmentSessions", "Preparation", "Statement", "built_index", "is_patient"]
 
 _PATIENT = re.compile(
     r"\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY|DROP\s+INDEX\s+CONCURRENTLY|REINDEX\b.*\bCONCURRENTLY"
@@ -58,6 +59,16 @@ class Statement:
     started: float
 
 
+class Preparation(Protocol):
+    """What has to be done around a statement with CONCURRENTLY."""
+
+    def prepare(self, connection: Any, statement: str) -> None:
+        """Clear the way for the statement that ``connection`` is about to run."""
+
+    def done(self, connection: Any, statement: str) -> None:
+        """Take note that it succeeded."""
+
+
 class EnvironmentSessions:
     """Listens to all engines while env.py runs; use it as a context manager."""
 
@@ -71,8 +82,9 @@ class EnvironmentSessions:
         """Text of the statement that failed last."""
         self.errors: list[BaseException] = []
         """Database errors in this entry into env.py, in order; env.py may have swallowed them."""
-        self.autocommitted = False
-        """A statement ran outside a transaction since this was last set to False."""
+        self.ledger = Ledger()
+        """What the revision that runs has committed before its end."""
+        self.preparation: Preparation | None = None
         self.built: set[str] = set()
         """Names of indexes that were built CONCURRENTLY."""
         self._listeners = (
@@ -81,6 +93,8 @@ class EnvironmentSessions:
             ("checkin", self._returned),
             ("before_cursor_execute", self._before),
             ("after_cursor_execute", self._after),
+            ("commit", self._commits),
+            ("rollback", self._rolled_back),
             ("handle_error", self._error),
         )
 
@@ -123,25 +137,54 @@ class EnvironmentSessions:
         if is_own_thread() or connection.dialect.name != "postgresql":
             return
         self._interruption.check()
-        self.running = Statement(connection.info.get("lockgate_pid", 0), statement, time.monotonic())
-        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
-            self.autocommitted = True
+        self.ledger.starts()
         if built_index(statement):
             self.built.add(built_index(statement))
+        if is_patient(statement) and self.preparation is not None:
+            self.preparation.prepare(connection, statement)
+            self._interruption.check()
+        self.running = Statement(connection.info.get("lockgate_pid", 0), statement, time.monotonic())
         if is_patient(statement):
             dbapi = dbapi_of(connection)
             connection.info["lockgate_lock_timeout"] = raw(dbapi, "SELECT current_setting('lock_timeout')")[0][0]
             raw(dbapi, "SET lock_timeout = 0")
 
-    def _after(self, connection: Any, *_: Any) -> None:
-        if not is_own_thread():
-            self.running = None
-            _restore(connection)
+    def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
+        if is_own_thread() or connection.dialect.name != "postgresql":
+            return
+        self.running = None
+        dbapi = dbapi_of(connection)
+        within = is_in_transaction(dbapi)
+        if within is None:
+            within = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
+        self.ledger.ran(id(dbapi), statement, in_transaction=within)
+        _restore(connection)
+        if is_patient(statement) and self.preparation is not None:
+            self.preparation.done(connection, statement)
+
+    def _commits(self, connection: Any) -> None:
+        if is_own_thread() or connection.closed or connection.invalidated:
+            return
+        dbapi = dbapi_of(connection)
+        if not self.ledger.has_open(id(dbapi)):
+            return
+        try:
+            wrote = raw(dbapi, "SELECT txid_current_if_assigned() IS NOT NULL")[0][0]
+        except Exception:  # of a transaction that failed nothing is committed
+            self.ledger.rolled_back(id(dbapi))
+        else:
+            self.ledger.commits(id(dbapi), wrote=wrote)
+
+    def _rolled_back(self, connection: Any) -> None:
+        if not is_own_thread() and not connection.closed and not connection.invalidated:
+            self.ledger.rolled_back(id(dbapi_of(connection)))
 
     def _error(self, context: Any) -> None:
         if is_own_thread() or (context.engine is not None and context.engine.dialect.name != "postgresql"):
             return
         self.running = None
+        if context.statement is None:
+            self.ledger.failed(lost=context.is_disconnect)
         self.failed = context.statement or ""
         self.errors.append(context.original_exception)
         if context.connection is not None and not context.is_disconnect:
