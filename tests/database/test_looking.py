@@ -17,6 +17,9 @@ from lockgate.runner.holders import end_session, find_holders
 from lockgate.runner.lock import leader_key
 from lockgate.runner.session_settings import Settings
 
+# The projects run in this process, and what they are warned of is theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 
 @pytest.fixture
 def run(database, monkeypatch, capsys):
