@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lockgate import __version__
 from lockgate.errors import AlembicNotInstalled, InvalidConfiguration, LockgateError
@@ -49,10 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lockgate {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, summary, text in (
-        ("migrate", "bring the database to the target", _MIGRATE),
-        ("wait", "wait until the database has what this image needs", _WAIT),
-    ):
+    for name, (summary, text) in DESCRIPTIONS.items():
         command = commands.add_parser(
             name,
             help=summary,
@@ -62,9 +59,12 @@ def _parser() -> argparse.ArgumentParser:
         )
         for option in OPTIONS:
             if name in option.commands:
-                default = f" (default: {option.default})" if option.default else ""
+                default = f" (default: {option.default})" if option.default and not option.switch else ""
                 help_text = f"{option.help}{default} [{option.variable}]".replace("%", "%%")
-                command.add_argument(option.flag, dest=option.field, metavar="VALUE", help=help_text)
+                value: dict[str, Any] = {"metavar": "VALUE"}
+                if option.switch:
+                    value = {"action": "store_const", "const": "true"}
+                command.add_argument(option.flag, dest=option.field, help=help_text, **value)
     return parser
 
 
@@ -77,6 +77,43 @@ not get its lock soon gives way and the revision is tried again, so that the app
 _WAIT = """\
 Asks the database, and nothing else, until every revision that this image needs is applied: for an init container.
 """
+
+_STATUS = """\
+Says where the database is: the rows of its version table, the target, how many revisions are pending, whether it is
+ahead of this image, and who holds the migration lock now. Takes no lock, runs no env.py, changes nothing.
+"""
+
+_PLAN = """\
+Lists the revisions that `lockgate migrate` would apply, in order, with their SQL where Alembic can render it without a
+database (`alembic upgrade --sql`), and says of each other revision why not. env.py runs; whatever it connects to is
+read-only to it, and nothing is changed. SQL that rests on what a revision reads from the database cannot be foreseen.
+"""
+
+_HISTORY = """\
+Shows what was applied to this database, when, by whom and from which image: lockgate.history, the newest first.
+"""
+
+_CHECK = """\
+Runs the health checks without migrating: `revision` (nothing is pending), `indexes` (no index is invalid) and those
+of --checks. What they ask of the database, they ask in read-only sessions. Ends with 23 where one fails.
+"""
+
+_UNLOCK = """\
+Shows who holds the migration lock, and ends that session: for a run whose process is gone while its session is still
+there. Only the session that was shown is ended, and only while it still holds the lock. The work that it had not
+committed is rolled back. A run that is alive notices, and begins again: stop its pod or its process first.
+"""
+
+DESCRIPTIONS = {
+    "migrate": ("bring the database to the target", _MIGRATE),
+    "wait": ("wait until the database has what this image needs", _WAIT),
+    "status": ("say where the database is and who holds the lock", _STATUS),
+    "plan": ("list what is pending, with its SQL, and change nothing", _PLAN),
+    "history": ("show what was applied, when and by whom", _HISTORY),
+    "check": ("run the health checks", _CHECK),
+    "unlock": ("end the session that holds the lock", _UNLOCK),
+}
+"""For each command a line and a paragraph."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -110,8 +147,7 @@ def execute(argv: Sequence[str]) -> int:
         # Imported only now: they import Alembic, and a missing Alembic has to become a report.
         from lockgate.runner import commands  # noqa: PLC0415
 
-        work = commands.wait if command == "wait" else commands.migrate
-        return work(configuration, narrator, publish)
+        return commands.WORK[command](configuration, narrator, publish)
     except LockgateError as error:
         return publish(plain_report(error))
 

@@ -1,23 +1,31 @@
-"""The commands behind ``lockgate migrate`` and ``lockgate wait``: signals around the work, a report at the end."""
+"""The commands of ``lockgate``: signals around the work, a report at the end."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lockgate.errors import Interrupted, LockgateError
 from lockgate.runner import outcome
+from lockgate.runner.answer import Answer
 from lockgate.runner.cancellation import cancel_sessions
+from lockgate.runner.checkup import check
 from lockgate.runner.configuration import Configuration
+from lockgate.runner.history_list import list_history
 from lockgate.runner.interruption import Interruption, StopRequested
+from lockgate.runner.plan_command import show_plan
 from lockgate.runner.progress import Narrator
-from lockgate.runner.publication import Publisher
+from lockgate.runner.publication import Publisher, plain_report
 from lockgate.runner.run import Run
+from lockgate.runner.status import status
+from lockgate.runner.unlock import unlock
 from lockgate.runner.wait import Wait
 
-__all__ = ["migrate", "wait"]
+__all__ = ["WORK", "migrate", "wait"]
+
+Command = Callable[[Configuration, Narrator, Publisher], int]
 
 
 def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
@@ -46,6 +54,41 @@ def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -
     interruption.listen(cancel=lambda end: None, give_up=give_up)  # noqa: ARG005  # nothing of a wait runs for long
     reason, error = _end(work.execute, interruption)
     return publish(work.report(reason, error))
+
+
+def answering(look: Callable[[Configuration, Narrator], Answer]) -> Command:
+    """Return the command for something that looks once and answers."""
+
+    def command(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
+        interruption = Interruption()
+        answers: list[Answer] = []
+
+        def give_up() -> None:
+            os._exit(publish(plain_report(interruption.cause or Interrupted("The process was asked to end."))))
+
+        def work() -> str:
+            answers.append(look(configuration, narrator))
+            return ""
+
+        interruption.listen(cancel=lambda end: None, give_up=give_up)  # noqa: ARG005  # nothing of it runs for long
+        _, error = _end(work, interruption)
+        if error is not None:
+            return publish(plain_report(error))
+        return publish(answers[0].report, answers[0].details, answers[0].lines)
+
+    return command
+
+
+WORK: Mapping[str, Command] = {
+    "migrate": migrate,
+    "wait": wait,
+    "status": answering(status),
+    "plan": answering(show_plan),
+    "history": answering(list_history),
+    "check": answering(check),
+    "unlock": answering(unlock),
+}
+"""What each command of the command line does."""
 
 
 def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, LockgateError | None]:

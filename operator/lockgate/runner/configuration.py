@@ -13,12 +13,12 @@ from lockgate.runner.check_parsing import parse_checks
 from lockgate.runner.checks import Check
 from lockgate.runner.durations import parse_duration
 
-__all__ = ["OPTIONS", "Configuration", "Option", "read_configuration"]
+__all__ = ["COMMANDS", "OPTIONS", "Configuration", "Option", "read_configuration"]
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One run of `lockgate migrate` or `lockgate wait`. All times in seconds; 0 means none."""
+    """One command of `lockgate`. All times in seconds; 0 means none."""
 
     database_env: str
     url: str
@@ -43,6 +43,11 @@ class Configuration:
     revision: str = ""
     version_table: str = ""
     timeout: float = 0.0
+    limit: int = 20
+    yes: bool = False
+
+
+COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "unlock")
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,9 @@ class Option:
     default: str
     parse: Callable[[str], Any]
     help: str
-    commands: tuple[str, ...] = ("migrate", "wait")
+    commands: tuple[str, ...] = COMMANDS
+    switch: bool = False
+    """The flag takes no value: it means ``true``."""
 
     @property
     def flag(self) -> str:
@@ -99,6 +106,10 @@ def _target(text: str) -> str:
     return text
 
 
+def _yes(text: str) -> bool:
+    return _one_of("true", "false")(text) == "true"
+
+
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
         raise ValueError("not the name of an environment variable")
@@ -107,6 +118,9 @@ def _name(text: str) -> str:
 
 MIGRATE = ("migrate",)
 WAIT = ("wait",)
+RUNS = ("migrate", "wait")
+GRAPH = ("migrate", "wait", "status", "plan", "check")
+"""Commands that compare the database with the image's revisions."""
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -124,13 +138,14 @@ OPTIONS: tuple[Option, ...] = (
         "Alembic's configuration: an .ini file or pyproject.toml; unset, alembic.ini and pyproject.toml are tried",
     ),
     Option("section", "LOCKGATE_SECTION", "alembic", _text, "section of the .ini file"),
-    Option("target", "LOCKGATE_TARGET", "heads", _target, "revision, label or `heads`"),
+    Option("target", "LOCKGATE_TARGET", "heads", _target, "revision, label or `heads`", GRAPH),
     Option(
         "args",
         "LOCKGATE_ARGS",
         "{}",
         _arguments,
         "what env.py reads by get_x_argument(), as a JSON object (alembic -x key=value)",
+        GRAPH,
     ),
     Option(
         "lock_wait",
@@ -178,24 +193,36 @@ OPTIONS: tuple[Option, ...] = (
         "Accept",
         _one_of("Accept", "Block"),
         "what to do where the database contains newer revisions than this image: Accept or Block",
+        GRAPH,
     ),
-    Option("checks", "LOCKGATE_CHECKS", "[]", parse_checks, "health checks as a JSON list, as in spec.checks", MIGRATE),
+    Option(
+        "checks",
+        "LOCKGATE_CHECKS",
+        "[]",
+        parse_checks,
+        "health checks as a JSON list, as in spec.checks",
+        ("migrate", "check"),
+    ),
     Option(
         "resource",
         "LOCKGATE_RESOURCE",
         "",
         _text,
         "what others see as the holder of the lock, for example <namespace>/<name>",
+        RUNS,
     ),
     Option("image", "LOCKGATE_IMAGE", "", _text, "image, for lockgate.history", MIGRATE),
     Option("run", "LOCKGATE_RUN", "", _text, "id of this run, for lockgate.history", MIGRATE),
-    Option("pod", "LOCKGATE_POD", "", _text, "name of this pod, for those who wait for it and for lockgate.history"),
+    Option(
+        "pod", "LOCKGATE_POD", "", _text, "name of this pod, for those who wait for it and for lockgate.history", RUNS
+    ),
     Option(
         "termination_message",
         "LOCKGATE_TERMINATION_MESSAGE",
         "",
         _text,
         "file that gets the report too, for example /dev/termination-log",
+        RUNS,
     ),
     Option(
         "output",
@@ -218,9 +245,19 @@ OPTIONS: tuple[Option, ...] = (
         "",
         _text,
         "[schema.]name of Alembic's version table, where env.py sets another one",
-        WAIT,
+        ("wait", "status", "plan", "check", "unlock"),
     ),
     Option("timeout", "LOCKGATE_TIMEOUT", "10m", parse_duration, "how long to wait; 0s: look once", WAIT),
+    Option("limit", "LOCKGATE_LIMIT", "20", _count, "how many rows to show", ("history",)),
+    Option(
+        "yes",
+        "LOCKGATE_YES",
+        "false",
+        _yes,
+        "end the session without asking",
+        ("unlock",),
+        switch=True,
+    ),
 )
 
 

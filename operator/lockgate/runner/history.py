@@ -27,6 +27,7 @@ __all__ = [
     "ensure",
     "is_other_source",
     "lineage",
+    "located",
     "may_read",
     "quoted",
     "record",
@@ -190,6 +191,20 @@ def rows_of(connection: OwnConnection, schema: str, table: str) -> tuple[str, ..
     if connection.value("SELECT to_regclass(CAST(:name AS text)) IS NULL", name=name):
         return ()
     return tuple(sorted(str(row[0]) for row in connection.rows(f"SELECT version_num FROM {_plain(name)}")))
+
+
+def located(connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
+    """Find a version table as Alembic would, in ``schema`` or by the search_path.
+
+    Returns (schema, rows); the schema is empty where there is no such table.
+    """
+    name = quoted(table) if not schema else f"{quoted(schema)}.{quoted(table)}"
+    found = connection.rows(
+        "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.oid = to_regclass(CAST(:name AS text))",
+        name=name,
+    )
+    return (found[0][0], rows_of(connection, found[0][0], table)) if found else ("", ())
 
 
 def _plain(name: str) -> str:

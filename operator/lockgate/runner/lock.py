@@ -7,7 +7,7 @@ the work of the one before either committed or gone. A person finds the holder w
     SELECT a.pid, a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'lockgate%'
 
-and breaks the lock, when really nothing else helps, with ``SELECT pg_terminate_backend(<pid>)``.
+and breaks the lock, when really nothing else helps, with ``lockgate unlock`` or ``SELECT pg_terminate_backend(<pid>)``.
 
 *Leader*: on a connection of Lockgate's own. Decides who plans, migrates, verifies and reports. Nothing depends on it
 for safety. It is taken before env.py has run, when nobody knows yet which version table env.py will name, so its key
@@ -33,7 +33,7 @@ from typing import Any, Protocol
 from lockgate.errors import LockBusy
 from lockgate.runner.durations import spoken
 
-__all__ = ["AdvisoryLock", "Holder", "Lock", "acquire", "fence_key", "holds", "leader_key"]
+__all__ = ["AdvisoryLock", "Holder", "Lock", "acquire", "fence_key", "holds", "leader_key", "of_key"]
 
 Query = Callable[[str], "list[tuple[Any, ...]]"]
 
@@ -84,8 +84,11 @@ def _key(*parts: str) -> int:
     return int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:8], "big", signed=True)
 
 
-def _of_key(key: int) -> str:
-    """Return SQL for the pg_locks rows of this key. A bigint key is shown as its two halves, with objsubid 1."""
+def of_key(key: int) -> str:
+    """Return SQL for the rows ``l`` of pg_locks that hold this key.
+
+    A bigint key is shown as its two halves, with objsubid 1.
+    """
     unsigned = key & (2**64 - 1)
     return (
         "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
@@ -96,7 +99,7 @@ def _of_key(key: int) -> str:
 
 def holds(key: int) -> str:
     """Return SQL that says whether the session that asks holds this key."""
-    return f"SELECT count(*) > 0 FROM pg_catalog.pg_locks l WHERE l.pid = pg_backend_pid() AND {_of_key(key)}"
+    return f"SELECT count(*) > 0 FROM pg_catalog.pg_locks l WHERE l.pid = pg_backend_pid() AND {of_key(key)}"
 
 
 class AdvisoryLock:
@@ -119,7 +122,7 @@ class AdvisoryLock:
         found = self._query(
             "SELECT l.pid, coalesce(a.application_name, ''), to_char(a.backend_start, 'HH24:MI:SS')"
             " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-            f" WHERE {_of_key(self.key)}"
+            f" WHERE {of_key(self.key)}"
         )
         return Holder(found[0][0], found[0][1], found[0][2] or "") if found else None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, TextIO
@@ -49,12 +50,19 @@ class Narrator:
             elif sentence:
                 self._write(f"lockgate: {self.redact(sentence)}")
 
-    def conclude(self, report: Report) -> bool:
-        """Write the report, the last thing that is ever written; False where that was done already."""
+    def conclude(self, report: Report, details: Mapping[str, Any] | None = None, lines: Sequence[str] = ()) -> bool:
+        """Write the report, the last thing that is ever written; False where that was done already.
+
+        ``details`` are further keys of the JSON, ``lines`` the same for people.
+        """
         with self._lock:
             if self._ended:
                 return False
-            self._write(report_line(report) if self._json else summary(report))
+            if self._json:
+                text = report_line(report)
+                self._write(json.dumps({**json.loads(text), **details}, separators=(",", ":")) if details else text)
+            else:
+                self._write("\n".join((summary(report), *lines)))
             self._ended = True
             return True
 

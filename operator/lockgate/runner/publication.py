@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lockgate.errors import Interrupted, LockgateError
 from lockgate.report import Report, termination_message
 from lockgate.runner.progress import Narrator
+from lockgate.runner.redaction import Redactor
 
 __all__ = ["Publisher", "outcome_of", "plain_report"]
 
@@ -30,14 +33,24 @@ class Publisher:
         self._narrator = narrator
         self._file = file
 
-    def __call__(self, report: Report) -> int:
-        """Write the report wherever it has to go, redacted."""
-        report = self._narrator.redact.report(report)
+    def __call__(self, report: Report, details: Mapping[str, Any] | None = None, lines: Sequence[str] = ()) -> int:
+        """Write the report wherever it has to go, redacted; ``details`` (JSON) or ``lines`` (for people) go with it."""
+        redact = self._narrator.redact
+        report = redact.report(report)
         if self._file:
             try:
                 Path(self._file).write_text(termination_message(report), encoding="utf-8")
             except OSError as error:
                 # The log has it too, and the operator reads that where the message is missing.
                 self._narrator.tell("unwritable", f"cannot write {self._file}: {error.strerror}")
-        self._narrator.conclude(report)
+        self._narrator.conclude(report, _redacted(redact, details or {}), [redact(line) for line in lines])
         return report.exit_code
+
+
+def _redacted(redact: Redactor, value: Any) -> Any:
+    """Redact every text in what will be JSON."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: _redacted(redact, item) for key, item in value.items()}
+    return [_redacted(redact, item) for item in value] if isinstance(value, (list, tuple)) else value

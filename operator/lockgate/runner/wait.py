@@ -96,13 +96,7 @@ class Wait:
         schema, _, table = self.configuration.version_table.rpartition(".")
         if not table:
             schema, table = (project.version_schema, project.version_table) if project else ("", "alembic_version")
-        name = history.quoted(table) if not schema else f"{history.quoted(schema)}.{history.quoted(table)}"
-        found = connection.rows(
-            "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.oid = to_regclass(CAST(:name AS text))",
-            name=name,
-        )
-        self.rows = history.rows_of(connection, found[0][0], table) if found else ()
+        _, self.rows = history.located(connection, schema, table)
         return history.lineage(connection.rows)
 
     def _missing(self, project: Project | None, own: plan.Parents, lineage: plan.Parents) -> str | None:

@@ -11,13 +11,13 @@ import pytest
 
 from lockgate.report import Report, fold, read_report
 from lockgate.runner.command_line import execute, main
-from lockgate.runner.configuration import OPTIONS
+from lockgate.runner.configuration import COMMANDS, OPTIONS
 from lockgate.runner.progress import Narrator
 from lockgate.runner.publication import Publisher
 from lockgate.runner.redaction import Redactor
 
 
-@pytest.mark.parametrize("command", ["migrate", "wait"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_names_every_flag_its_variable_and_the_exit_codes(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

@@ -1,0 +1,85 @@
+"""``lockgate status``: where the database is, against this image, and who holds the lock. Takes none."""
+
+from __future__ import annotations
+
+import os
+
+from lockgate.errors import InvalidRevisions
+from lockgate.runner.answer import Answer, answered, columns
+from lockgate.runner.configuration import Configuration
+from lockgate.runner.holders import LockHolder, find_holders, others
+from lockgate.runner.position import Position, Verdict, compare, folder, named_table, opened, read_position
+from lockgate.runner.progress import Narrator
+from lockgate.runner.project import Project, load_project
+
+__all__ = ["status"]
+
+
+def status(configuration: Configuration, narrator: Narrator) -> Answer:
+    """Look once."""
+    project = load_project(configuration, folder(), os.environ)
+    schema, table = named_table(configuration, project)
+    with opened(project.url, narrator, "status") as (_, connection):
+        position = read_position(connection, schema, table)
+        leader = (project.version_schema, project.version_table)
+        holders = find_holders(connection, leader=leader, fence=(position.schema or schema or "public", table))
+        more = others(connection, holders)
+    verdict, warnings = _verdict(configuration, project, position)
+    return _answer(position, verdict, holders, (*warnings, *more))
+
+
+def _verdict(
+    configuration: Configuration, project: Project, position: Position
+) -> tuple[Verdict | None, tuple[str, ...]]:
+    accept = configuration.database_ahead == "Accept"
+    try:
+        return compare(project.script, position, target=configuration.target, accept=accept), ()
+    except InvalidRevisions as error:
+        # Some revision files need what only env.py sets up. What the database says is true all the same.
+        return None, (f"No target: {error.message}",)
+
+
+def _answer(
+    position: Position, verdict: Verdict | None, holders: tuple[LockHolder, ...], warnings: tuple[str, ...]
+) -> Answer:
+    reason, message = _said(position, verdict)
+    target = verdict.target if verdict else ()
+    pending = None if verdict is None or verdict.is_ahead or verdict.objection else len(verdict.steps)
+    ahead = None if verdict is None else verdict.is_ahead
+    details = {
+        "version_table": position.name if position.schema else None,
+        "current": position.rows,
+        "target": target,
+        "pending": pending,
+        "ahead": ahead,
+        # The statement that runs stays with `unlock`: a status is copied into tickets.
+        "holders": [{k: v for k, v in holder.details().items() if k != "query"} for holder in holders],
+    }
+    lines = columns(
+        (
+            ("version table", position.name if position.schema else f"none ({position.table})"),
+            ("current", position.spoken),
+            ("target", ", ".join(target) if verdict else "unknown"),
+            ("pending", "unknown" if pending is None else str(pending)),
+            ("ahead", {None: "unknown", True: "yes", False: "no"}[ahead]),
+            ("lock", "; ".join(holder.spoken for holder in holders) or "free"),
+        )
+    )
+    if verdict is not None and verdict.is_ahead:
+        pending = 0
+    report = answered(reason, message, rows=position.rows, target=target, pending=pending or 0, warnings=warnings)
+    return Answer(report, {"status": details}, lines)
+
+
+def _said(position: Position, verdict: Verdict | None) -> tuple[str, str]:
+    at = f"The database is at {position.spoken}"
+    if verdict is None:
+        return "TargetUnknown", f"{at}; the revisions of this image cannot be read without env.py."
+    if verdict.is_ahead:
+        message = f"{at}, ahead of this image; it contains everything that the image needs."
+        return "DatabaseAhead", str(verdict.objection) if verdict.objection else message
+    if verdict.objection:
+        return verdict.objection.reason, str(verdict.objection)
+    if verdict.steps:
+        return "RevisionsPending", f"{at}, {len(verdict.steps)} revision(s) before {', '.join(verdict.target)}."
+    return "NothingToDo", f"{at}: nothing is pending."
