@@ -41,6 +41,7 @@ JOB_NAME_TAKEN = "JobNameTaken"
 
 # a run ended without success
 PYTHON_NOT_FOUND = "PythonNotFound"
+RUNNER_DID_NOT_RUN = "RunnerDidNotRun"  # the container ended well, and it was not the runner that ran in it
 OUT_OF_MEMORY = "OutOfMemory"
 RUN_TIMEOUT = "RunTimeout"
 RETRIES_EXHAUSTED = "RetriesExhausted"
@@ -77,6 +78,7 @@ ADVICE = {
     CONTAINER_CANNOT_START: "Correct spec.template.",
     JOB_REJECTED: "Correct spec.template, or ask who runs the cluster for the quota or policy that refuses the Job.",
     PYTHON_NOT_FOUND: "Set spec.alembic.python to the path of the image's Python.",
+    RUNNER_DID_NOT_RUN: "Set spec.alembic.python to the path of the image's Python.",
     OUT_OF_MEMORY: "Raise resources.limits.memory of the container migrate in spec.template.spec.containers.",
     RUN_TIMEOUT: "Raise spec.timeouts.run; that also starts the next try.",
     RETRIES_EXHAUSTED: "Remove the cause, then set the annotation lockgate.dev/retry to a new value for another try.",

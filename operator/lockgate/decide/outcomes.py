@@ -94,12 +94,23 @@ def failure_text(report: Report) -> str:
 
 def _outcome(observation: Observation, job: JobView) -> Outcome:
     ended = job.ended or job.created
-    if job.complete:
+    if job.complete and _said_nothing(observation, job):
+        text = f"Job {job.name} succeeded without a report, so it was not the runner that ran, and nothing is verified."
+        reason, message, report = reasons.RUNNER_DID_NOT_RUN, reasons.advise(reasons.RUNNER_DID_NOT_RUN, text), None
+        outcome = "Failed"
+    elif job.complete:
         outcome, (reason, message, report) = "Succeeded", _success(observation, job)
     else:
         outcome, (reason, message, report) = "Failed", _failure(observation, job)
     spent = int((ended - job.created).total_seconds())
     return Outcome(job.run_id, job.image, job.database, outcome, reason, message, job.created, spent, report)
+
+
+def _said_nothing(observation: Observation, job: JobView) -> bool:
+    """Say whether a container that ended well is still there and left no report: the runner always leaves one."""
+    pods = observation.pods_of(job)
+    ended_well = any(pod.migrate is not None and pod.migrate.terminated and pod.migrate.exit_code == 0 for pod in pods)
+    return ended_well and not any(pod.name in observation.reports for pod in pods)
 
 
 def _success(observation: Observation, job: JobView) -> tuple[str, str, Report | None]:

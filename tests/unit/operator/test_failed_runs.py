@@ -218,6 +218,22 @@ async def test_a_success_whose_report_is_gone_satisfies_the_image_and_says_so(wo
     assert world.held() == ["by-revision"]
 
 
+async def test_a_container_that_ends_well_without_a_report_opens_no_gate(world: Any) -> None:
+    world.migration()
+    world.app_pod("app-1")
+    await world.settle()
+    job = world.job()
+    world.end(world.run(job), exit_code=0)  # as with spec.alembic.python: /bin/true
+
+    world.complete(job)
+    await world.settle()
+
+    assert (world.ready()["status"], world.ready()["reason"]) == ("False", "RunnerDidNotRun")
+    assert "spec.alembic.python" in world.ready()["message"]
+    assert world.condition("Stalled")["status"] == "True"
+    assert world.held() == ["app-1"]
+
+
 async def test_a_job_that_somebody_deleted_is_recorded_and_run_again(world: Any) -> None:
     world.migration()
     await world.settle()
