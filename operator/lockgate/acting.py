@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from lockgate.decide.decision import Action, AddFinalizer, CreateJob, DeleteJob, ReleaseFinalizer
+from lockgate.decide.gate import AppPod, opening_patch
 from lockgate.decide.observation import Observation
 from lockgate.decide.rules import WEBHOOK_DOWN
 from lockgate.decide.views import job_view
 from lockgate.decide.wording import one_line
 from lockgate.errors import AlreadyExists, Forbidden, Invalid, Missing, Unavailable
-from lockgate.gate import AppPod, opening_patch
 from lockgate.job.manifests import build_job
 from lockgate.job.pod_template import Injection
 from lockgate.port import DATABASE_MIGRATION, JOB, MERGE_PATCH, POD, STRATEGIC_MERGE_PATCH, ClusterPort, Object

@@ -15,13 +15,13 @@ from datetime import datetime
 
 from lockgate.acting import after_write, carry_out, is_hindered, open_gates
 from lockgate.decide.decision import CreateJob
+from lockgate.decide.gate import AppPod, to_open
 from lockgate.decide.observation import Observation
 from lockgate.decide.outcomes import Outcome, new_outcomes
 from lockgate.decide.plan import decide
 from lockgate.decide.status import build_status, differs_only_in_progress, satisfied_after
 from lockgate.decide.transitions import Note, events_for, gate_opened
 from lockgate.errors import Missing
-from lockgate.gate import AppPod, to_open
 from lockgate.gathering import gather
 from lockgate.job.pod_template import Injection
 from lockgate.port import DATABASE_MIGRATION, ClusterPort, EventSink, MetricsSink, Object

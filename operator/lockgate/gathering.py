@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from lockgate import reasons
+from lockgate.decide.gate import MIGRATION
 from lockgate.decide.observation import Observation, observe
 from lockgate.decide.views import MIGRATE, RUN_OF, PodView
 from lockgate.errors import ClusterError, Missing
-from lockgate.gate import MIGRATION
 from lockgate.port import JOB, POD, ClusterPort, Object
 
 __all__ = ["gather", "logs_wanted"]

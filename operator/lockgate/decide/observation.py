@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lockgate.decide.gate import AppPod, app_pod
 from lockgate.decide.views import JobView, PodView, job_view, pod_view, timestamp
-from lockgate.gate import AppPod, app_pod
 from lockgate.report import Progress, Report, fold, read_report
 from lockgate.resource import Migration, parse
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from lockgate.decide.conditions import Condition, merge, status_word
 from lockgate.decide.decision import Decision
+from lockgate.decide.gate import count
 from lockgate.decide.observation import Observation
 from lockgate.decide.outcomes import Outcome
 from lockgate.decide.running import leading_pod, run_status
 from lockgate.decide.satisfied import Satisfied, read_satisfied
 from lockgate.decide.wording import summary
-from lockgate.gate import count
 
 __all__ = ["build_status", "differs_only_in_progress", "satisfied_after"]
 

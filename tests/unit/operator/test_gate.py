@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from lockgate.decide.gate import GateCounts, app_pod, count, opening_patch, to_open
 from lockgate.decide.satisfied import Satisfied, Want, read_satisfied
 from lockgate.errors import Forbidden
-from lockgate.gate import GateCounts, app_pod, count, opening_patch, to_open
 
 NOW = datetime(2026, 11, 21, 8, 0, 0, tzinfo=timezone.utc)
 RECORD = Satisfied("db", NOW, revisions=("d41", "c3f"), images=(("shop:2", "d41"), ("shop:1", "c3f")))
