@@ -13,25 +13,14 @@ from typing import Any, NoReturn
 
 from lockgate import __version__
 from lockgate.errors import AlembicNotInstalled, InvalidConfiguration, LockgateError
-from lockgate.runner.configuration import OPTIONS, read_configuration
+from lockgate.runner.configuration import read_configuration
+from lockgate.runner.help_texts import DESCRIPTIONS, EXIT_CODES
+from lockgate.runner.options import OPTIONS
 from lockgate.runner.progress import Narrator
 from lockgate.runner.publication import Publisher, plain_report
 from lockgate.runner.redaction import Redactor
 
 __all__ = ["execute", "main"]
-
-EXIT_CODES = """\
-exit codes:
-  0  done, or nothing to do
- 10  another process migrates, longer than we may wait          try again
- 11  the database cannot be reached, or is a standby            try again
- 12  the database is busy; `wait`: the schema is not there yet  try again
- 20  a revision, or env.py, failed
- 21  configuration or revision graph
- 22  refused by a policy
- 23  migrated, but a health check failed
- 30  interrupted by SIGTERM; what was not committed is rolled back
-"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,54 +55,6 @@ def _parser() -> argparse.ArgumentParser:
                     value = {"action": "store_const", "const": "true"}
                 command.add_argument(option.flag, dest=option.field, help=help_text, **value)
     return parser
-
-
-_MIGRATE = """\
-Does what `alembic upgrade heads` does, with env.py as it is, and safely when started many times at once: one process
-migrates, the others wait and find nothing left to do. Each revision has a transaction of its own; a statement that does
-not get its lock soon gives way and the revision is tried again, so that the application never queues behind it.
-"""
-
-_WAIT = """\
-Asks the database, and nothing else, until every revision that this image needs is applied: for an init container.
-"""
-
-_STATUS = """\
-Says where the database is: the rows of its version table, the target, how many revisions are pending, whether it is
-ahead of this image, and who holds the migration lock now. Takes no lock, runs no env.py, changes nothing.
-"""
-
-_PLAN = """\
-Lists the revisions that `lockgate migrate` would apply, in order, with their SQL where Alembic can render it without a
-database (`alembic upgrade --sql`), and says of each other revision why not. env.py runs; whatever it connects to is
-read-only to it, and nothing is changed. SQL that rests on what a revision reads from the database cannot be foreseen.
-"""
-
-_HISTORY = """\
-Shows what was applied to this database, when, by whom and from which image: lockgate.history, the newest first.
-"""
-
-_CHECK = """\
-Runs the health checks without migrating: `revision` (nothing is pending), `indexes` (no index is invalid) and those
-of --checks. What they ask of the database, they ask in read-only sessions. Ends with 23 where one fails.
-"""
-
-_UNLOCK = """\
-Shows who holds the migration lock, and ends that session: for a run whose process is gone while its session is still
-there. Only the session that was shown is ended, and only while it still holds the lock. The work that it had not
-committed is rolled back. A run that is alive notices, and begins again: stop its pod or its process first.
-"""
-
-DESCRIPTIONS = {
-    "migrate": ("bring the database to the target", _MIGRATE),
-    "wait": ("wait until the database has what this image needs", _WAIT),
-    "status": ("say where the database is and who holds the lock", _STATUS),
-    "plan": ("list what is pending, with its SQL, and change nothing", _PLAN),
-    "history": ("show what was applied, when and by whom", _HISTORY),
-    "check": ("run the health checks", _CHECK),
-    "unlock": ("end the session that holds the lock", _UNLOCK),
-}
-"""For each command a line and a paragraph."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -32,7 +32,8 @@ def own_url(text: str, *, default_driver: str, installed: Callable[[str], bool])
     except (ArgumentError, ValueError):
         raise InvalidConfiguration(
             "The database URL cannot be read.",
-            advice="Write it like postgresql+psycopg://user:password@host:5432/name, an @ in the password as %40.",
+            advice="Write it like postgresql+psycopg://host:5432/name, with user:password@ before the host;"
+            " an @ in them is written %40.",
         ) from None
     backend, _, driver = url.drivername.partition("+")
     if backend not in ("postgresql", "postgres"):

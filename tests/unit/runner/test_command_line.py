@@ -11,7 +11,7 @@ import pytest
 
 from lockgate.report import Report, fold, read_report
 from lockgate.runner.command_line import execute, main
-from lockgate.runner.configuration import COMMANDS, OPTIONS
+from lockgate.runner.options import COMMANDS, OPTIONS
 from lockgate.runner.progress import Narrator
 from lockgate.runner.publication import Publisher
 from lockgate.runner.redaction import Redactor
