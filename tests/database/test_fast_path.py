@@ -54,3 +54,15 @@ def test_the_fast_path_is_taken_whatever_time_zone_env_py_sets(project, run):
     assert run(folder).code == 0
 
     assert not run(folder).progress
+
+
+def test_revisions_in_a_folder_that_only_env_py_names_are_found_by_the_next_run(project, run, database):
+    folder = project("worker_thread")
+    assert run(folder).code == 0
+    (folder.parent / "revisions" / "r5.py").write_text(
+        "revision, down_revision = 'r5', 'r4'\n\n\ndef upgrade():\n    pass\n"
+    )
+
+    result = run(folder)
+
+    assert (result.code, result.report.reached) == (0, ("r5",)), result.output

@@ -21,6 +21,7 @@ from lockgate.report import Applied
 from lockgate.runner import history, plan
 from lockgate.runner.arrival import Arrival, arrive, keep_settings
 from lockgate.runner.configuration import Configuration
+from lockgate.runner.entering import run_env_file
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.lock import holds
 from lockgate.runner.progress import Narrator
@@ -128,7 +129,7 @@ class EnvironmentEntry:
                     self._by_context[id(environment.get_context())] = seen
 
             environment.configure = configured  # type: ignore[method-assign]  # on the instance, that is the whole idea
-            script.run_env()
+            run_env_file(script, has_begun=lambda: bool(self.seen or self.refusal))
 
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))

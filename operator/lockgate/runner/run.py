@@ -31,7 +31,7 @@ from lockgate.runner.lock import AdvisoryLock, Holder, acquire, leader_key
 from lockgate.runner.migrate import backoff, migrate
 from lockgate.runner.monitor import Monitor
 from lockgate.runner.progress import Narrator
-from lockgate.runner.project import Project, load_project
+from lockgate.runner.project import Project, load_project, script_folders
 from lockgate.runner.satisfied import Satisfied, recall, remember
 from lockgate.runner.server import examine, objection
 from lockgate.runner.session_settings import Settings
@@ -210,6 +210,8 @@ class Run:
     def _remember(self, connection: OwnConnection, project: Project, fingerprint: str) -> None:
         if len(self.account.tables) != 1 or self.account.tables[0][0] != fingerprint or self.account.is_ahead:
             return
+        if not project.covers(script_folders(project.script)):
+            return  # env.py added folders of revisions, which the digest knows nothing of
         _, schema, table = self.account.tables[0]
         account = self.account
         satisfied = Satisfied(schema, table, account.reached, account.target, tuple(sorted(account.revisions)))
