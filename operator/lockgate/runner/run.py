@@ -20,6 +20,7 @@ from lockgate.runner import history, outcome, unverified
 from lockgate.runner.account import Account, run_report
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
+from lockgate.runner.course import Course
 from lockgate.runner.drift import check_drift
 from lockgate.runner.durations import spoken
 from lockgate.runner.environment import EnvironmentEntry
@@ -36,6 +37,7 @@ from lockgate.runner.satisfied import Satisfied, recall, remember
 from lockgate.runner.server import examine, objection
 from lockgate.runner.session_settings import Settings
 from lockgate.runner.sessions import EnvironmentSessions
+from lockgate.runner.upgrading import Upgrade
 from lockgate.runner.verification import VersionTables
 
 __all__ = ["Run"]
@@ -136,7 +138,7 @@ class Run:
             self.warnings.append(warning)
         before = self.before or baseline(connection)
         self.before = before if warning else unverified.begin(connection, scope, before)
-        self._migrate(connection, project, fingerprint)
+        self._migrate(connection, project, fingerprint, Upgrade(project, self.configuration, self.narrator))
         if not warning and not self.account.writes_history:
             self.warnings.append(history.OTHER_ROLE)
         self.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
@@ -153,7 +155,7 @@ class Run:
         if self.narrator.progress.waiting_for != said:
             self.narrator.tell("waiting", f"waiting: {said} ({spoken(waited)})", waiting_for=said)
 
-    def _migrate(self, connection: OwnConnection, project: Project, fingerprint: str) -> None:
+    def _migrate(self, connection: OwnConnection, project: Project, fingerprint: str, course: Course) -> None:
         database = self.database
         assert database is not None  # noqa: S101  # execute() has set it
         deadline = time.monotonic() + max(self.configuration.lock_wait - self.lock_wait, 1.0)
@@ -161,6 +163,7 @@ class Run:
         def enter() -> EnvironmentEntry:
             return EnvironmentEntry(
                 project=project,
+                course=course,
                 configuration=self.configuration,
                 sessions=self.sessions,
                 narrator=self.narrator,
