@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.runner import history, outcome, unverified
+from lockgate.runner.course import Course
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.health import baseline
 from lockgate.runner.index_builds import IndexBuilds
@@ -15,6 +16,7 @@ from lockgate.runner.migrate import migrate
 from lockgate.runner.monitor import Monitor
 from lockgate.runner.project import Project, script_folders
 from lockgate.runner.satisfied import Satisfied, remember
+from lockgate.runner.upgrading import Upgrade
 from lockgate.runner.verification import VersionTables
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
         run.warnings.append(warning)
     before = run.before or baseline(connection)
     run.before = before if warning else unverified.begin(connection, scope, before)
-    _migrate(run, project, connection, fingerprint)
+    _migrate(run, project, connection, fingerprint, Upgrade(project, run.configuration, run.narrator))
     if not warning and not run.account.writes_history:
         run.warnings.append(history.OTHER_ROLE)
     run.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
@@ -45,7 +47,7 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     return "Migrated" if run.account.applied else "NothingToDo"
 
 
-def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint: str, course: Course) -> None:
     database = run.database
     assert database is not None  # noqa: S101  # execute() has set it
     deadline = time.monotonic() + max(run.configuration.lock_wait - run.lock_wait, 1.0)
@@ -53,6 +55,7 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
     def enter() -> EnvironmentEntry:
         return EnvironmentEntry(
             project=project,
+            course=course,
             configuration=run.configuration,
             sessions=run.sessions,
             narrator=run.narrator,

@@ -14,7 +14,6 @@ import random
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockgate.errors import CheckFailed, DatabaseUnreachable, LockgateError
@@ -32,6 +31,7 @@ from lockgate.runner.interruption import Interruption
 from lockgate.runner.lock import AdvisoryLock, Holder, acquire, leader_key
 from lockgate.runner.outline import Outline, outline
 from lockgate.runner.progress import Narrator
+from lockgate.runner.project_file import working_directory
 from lockgate.runner.satisfied import recall
 from lockgate.runner.server import examine, objection
 from lockgate.runner.session_settings import Settings
@@ -81,7 +81,7 @@ class Run:
         """Alembic's configuration and revisions."""
         from lockgate.runner.project import load_project  # noqa: PLC0415  # imports Alembic
 
-        return load_project(self.configuration, Path.cwd(), os.environ)
+        return load_project(self.configuration, working_directory(), os.environ)
 
     def cancel(self, *, end: bool) -> None:
         """Cancel what env.py runs in the database, or end its sessions; any thread may ask for that."""
@@ -93,7 +93,7 @@ class Run:
 
     def execute(self) -> str:
         """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
-        project: Outline | Project = outline(self.configuration, Path.cwd(), os.environ) or self.project
+        project: Outline | Project = outline(self.configuration, working_directory(), os.environ) or self.project
         self.narrator.redact.learn(project.url)
         self.database = Database(parse_url(project.url), self.settings)
         while True:
