@@ -155,12 +155,15 @@ class EnvironmentEntry:
         except LockgateError as error:
             self.refusal = error
             raise
+        arrival = seen.arrival
+        messages = [(step.revision.revision, step.doc or "") for step in steps]
+        self._narrator.plan(f"{arrival.schema}.{arrival.table}", messages)
         for position, step in enumerate(steps, 1):
             self._interruption.check()
             self._begin(seen, step, position, context)
             yield step
             self._finish(seen, position)
-            if seen.arrival.in_transaction and position < len(steps):
+            if arrival.in_transaction and position < len(steps):
                 self.more = True
                 return
 
