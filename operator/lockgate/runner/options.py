@@ -162,6 +162,15 @@ OPTIONS: tuple[Option, ...] = (
         GRAPH,
     ),
     Option(
+        "half_applied",
+        "LOCKGATE_HALF_APPLIED",
+        "Stop",
+        _one_of("Stop", "Resume"),
+        "what to do with a revision that committed in the middle and did not end: Stop, or Resume behind what is"
+        " committed",
+        MIGRATE,
+    ),
+    Option(
         "checks",
         "LOCKGATE_CHECKS",
         "[]",
