@@ -17,6 +17,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '  %-20s %s\n' \
 	  "ARGS='-k gate'" "narrows the tests" \
+	  LOCKGATE_TEST_POSTGRES= "system or embedded: only this machine's PostgreSQL, or only the newest" \
 	  LOCKGATE_KUBECONFIG= "an existing cluster to use; LOCKGATE_REGISTRY= is where it pulls images from" \
 	  LOCKGATE_KUBERNETES= "1.37.1 (default) or 1.36.4" \
 	  LOCKGATE_NODE= "0 (default) to 99: several clusters side by side" \

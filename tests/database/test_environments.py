@@ -9,22 +9,28 @@ from lockgate.runner.lock import fence_key
 SEQUENCES = {"revisions": ["r1", "r2", "r3", "r4"], "transactional": ["t1", "t2", "t3"]}
 
 
+STYLES = [
+    ("sync", "psycopg", "revisions"),
+    ("sync", "psycopg2", "revisions"),
+    ("configured", "psycopg", "revisions"),
+    ("async", "asyncpg", "revisions"),
+    ("async", "psycopg", "revisions"),
+    ("pooled_async", "asyncpg", "revisions"),
+    ("pooled_async", "psycopg", "revisions"),
+    ("worker_thread", "asyncpg", "revisions"),
+    ("worker_thread", "psycopg", "revisions"),
+    ("injected", "psycopg", "revisions"),
+    ("own_timeouts", "psycopg2", "revisions"),
+    ("engine_begin", "psycopg", "transactional"),
+    ("engine_begin", "psycopg2", "transactional"),
+    ("search_path", "psycopg", "transactional"),
+]
+ONCE = {style: (style, driver, history) for style, driver, history in reversed(STYLES)}
+
+
 @pytest.mark.parametrize(
-    ("style", "driver", "history"),
-    [
-        ("sync", "psycopg", "revisions"),
-        ("sync", "psycopg2", "revisions"),
-        ("configured", "psycopg", "revisions"),
-        ("async", "asyncpg", "revisions"),
-        ("async", "psycopg", "revisions"),
-        ("pooled_async", "asyncpg", "revisions"),
-        ("pooled_async", "psycopg", "revisions"),
-        ("injected", "psycopg", "revisions"),
-        ("own_timeouts", "psycopg2", "revisions"),
-        ("engine_begin", "psycopg", "transactional"),
-        ("engine_begin", "psycopg2", "transactional"),
-        ("search_path", "psycopg", "transactional"),
-    ],
+    ("style", "driver", "history", "postgres_kind"),
+    [(*each, "system") for each in STYLES] + [(*each, "embedded") for each in ONCE.values()],
 )
 def test_an_env_file_is_migrated_as_it_is(style, driver, history, project, run, database):
     result = run(project(style), driver=driver)

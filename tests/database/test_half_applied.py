@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.each_postgres
+
 ADDED = "ALTER TABLE people ADD COLUMN age integer"
 INDEXED = "CREATE UNIQUE INDEX CONCURRENTLY accounts_email ON accounts (email)"
 BUILDING = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database()"

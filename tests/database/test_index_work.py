@@ -8,6 +8,8 @@ import signal
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.each_postgres
+
 VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{}')"
 AT_WORK = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database()"
 

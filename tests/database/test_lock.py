@@ -7,6 +7,10 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
+pytestmark = pytest.mark.each_postgres
+
 CONTESTANT = """
     import sys, time, random
     from lockgate.runner.connection import Database, parse_url

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.each_postgres
+
 
 @pytest.fixture
 def pooler(database, tmp_path, eventually, request):
@@ -62,12 +64,12 @@ def test_a_session_pooler_is_accepted(pooler, project, run):
     assert (result.code, result.reason) == (0, "Migrated"), result.output
 
 
-def test_a_standby_is_refused_before_any_lock_is_taken(administration, project, run, request):
+def test_a_standby_is_refused_before_any_lock_is_taken(administration, postgres_kind, project, run, request):
     if os.environ.get("LOCKGATE_TEST_POSTGRES_URL"):
         pytest.skip("a standby can only be made of a server that the tests started themselves")
     postgres_server = request.getfixturevalue("postgres_server")
 
-    with postgres_server.standby(administration) as url:
+    with postgres_server.standby(administration, postgres_kind) as url:
         result = run(project("sync"), "migrate", url=url.replace("postgresql:", "postgresql+psycopg:"))
 
     assert (result.code, result.reason, result.report.retryable) == (11, "DatabaseReadOnly", True), result.output

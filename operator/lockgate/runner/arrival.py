@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from lockgate.errors import DatabaseBusy, DatabaseReadOnly, TransactionPooler
-from lockgate.runner import history, statements
+from lockgate.runner import history, lineage, statements
 from lockgate.runner.connection import reported_pid
 from lockgate.runner.durations import spoken
 from lockgate.runner.lock import AdvisoryLock, Holder, acquire, fence_key
@@ -78,7 +78,7 @@ def arrive(
     with in_own_transaction(connection):
         facts = connection.execute(text(_FACTS), _names(schema, table)).one()
         fingerprint, pid, recovery, writes, keeps, encoding, found = facts
-        lineage, sources = _recorded(connection, f"{found}.{table}") if writes else ({}, {})
+        parents, sources = _recorded(connection, found, table) if writes else ({}, {})
         connection.execute(text(settings_statement(settings)))
     if recovery:
         raise DatabaseReadOnly("env.py connects to a standby, which takes no DDL.", advice="Point it at the primary.")
@@ -103,18 +103,18 @@ def arrive(
         keeps_statements=keeps,
         encoding=encoding,
         url=connection.engine.url,
-        lineage=lineage,
+        lineage=parents,
         sources=sources,
     )
     _take_fence(connection, arrival, fence_wait, narrator)
     return arrival
 
 
-def _recorded(connection: Connection, version_table: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    def query(sql: str) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in connection.execute(text(sql))]
+def _recorded(connection: Connection, schema: str, table: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    def query(sql: str, **parameters: object) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in connection.execute(text(sql), parameters)]
 
-    return history.lineage(query), history.sources(query, version_table)
+    return lineage.lineage(query, schema, table), lineage.sources(query, schema, table)
 
 
 _FACTS = (

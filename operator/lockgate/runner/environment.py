@@ -18,20 +18,24 @@ from sqlalchemy import text
 
 from lockgate.errors import DatabaseUnreachable, LockgateError, UnsupportedDatabase
 from lockgate.report import Applied
-from lockgate.runner import history, plan, statements
-from lockgate.runner.arrival import arrive, in_own_transaction, keep_settings
+from lockgate.runner import history, statements
+from lockgate.runner.arrival import arrive, keep_settings
 from lockgate.runner.configuration import Configuration
+from lockgate.runner.entering import run_env_file
 from lockgate.runner.half_applied import joined, left_in_the_middle
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.lock import holds
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
+from lockgate.runner.resuming import look_back
 from lockgate.runner.seen import Seen
 from lockgate.runner.sessions import EnvironmentSessions
 from lockgate.runner.statements import Part
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
+
+    from lockgate.runner.course import Course
 
 __all__ = ["EnvironmentEntry"]
 
@@ -43,6 +47,7 @@ class EnvironmentEntry:
         self,
         *,
         project: Project,
+        course: Course,
         configuration: Configuration,
         sessions: EnvironmentSessions,
         narrator: Narrator,
@@ -50,12 +55,12 @@ class EnvironmentEntry:
         fence_wait: Callable[[], float],
     ) -> None:
         self._project = project
+        self._course = course
         self._configuration = configuration
         self._sessions = sessions
         self._narrator = narrator
         self._interruption = interruption
         self._fence_wait = fence_wait
-        self._graph: dict[str, tuple[str, ...]] | None = None
         self._by_context: dict[int, Seen] = {}
         self.seen: list[Seen] = []
         self.refusal: LockgateError | None = None
@@ -67,16 +72,9 @@ class EnvironmentEntry:
         """env.py holds the transaction: it was left after one revision, so that this one is committed by itself."""
 
     @property
-    def graph(self) -> dict[str, tuple[str, ...]]:
-        """The image's revisions and their parents; read inside env.py: revision files may need what it sets up."""
-        if self._graph is None:
-            self._graph = plan.graph(self._project.script)
-        return self._graph
-
-    @property
-    def target(self) -> str:
-        """What was asked for."""
-        return self._configuration.target
+    def course(self) -> Course:
+        """Where this entry leads."""
+        return self._course
 
     @property
     def failed_statement(self) -> str:
@@ -91,7 +89,7 @@ class EnvironmentEntry:
     def run(self) -> None:
         """Run env.py; raises whatever it raises."""
         script = self._project.script
-        options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": self._configuration.target}
+        options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": self._course.destination}
         with self._sessions, EnvironmentContext(self._project.config, script, fn=self.steps, **options) as environment:
             configure = environment.configure
 
@@ -107,7 +105,7 @@ class EnvironmentEntry:
                     self._by_context[id(environment.get_context())] = seen
 
             environment.configure = configured  # type: ignore[method-assign]  # on the instance, that is the whole idea
-            script.run_env()
+            run_env_file(script, has_begun=lambda: bool(self.seen or self.refusal))
 
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
@@ -132,7 +130,10 @@ class EnvironmentEntry:
         """Yield the revisions to apply; what follows a ``yield`` happens when that revision's transaction is over."""
         seen = self._by_context[id(context)]
         try:
-            steps = self._plan(seen, tuple(rows), context)
+            seen.ran, seen.rows = True, tuple(rows)
+            steps = self._course.steps(seen, context)
+            if steps and seen.arrival.keeps_statements:
+                look_back(seen, context, self._course.graph)
         except LockgateError as error:
             self.refusal = error
             raise
@@ -144,61 +145,6 @@ class EnvironmentEntry:
             if seen.arrival.in_transaction and position < len(steps):
                 self.more = True
                 return
-
-    def _plan(self, seen: Seen, rows: tuple[str, ...], context: MigrationContext) -> list[RevisionStep]:
-        script, target = self._project.script, self._configuration.target
-        seen.ran, seen.rows = True, rows
-        seen.changed = self._changed(seen, rows)
-        unknown = plan.unknown_rows(rows, self.graph)
-        if unknown:
-            seen.target = plan.target_heads(script, target, ())
-            self._judge_ahead(seen, unknown)
-            return []
-        steps = plan.pending(script, target, rows)
-        seen.target, seen.planned = plan.target_heads(script, target, steps), len(steps)
-        if steps and seen.arrival.keeps_statements:
-            self._look_back(seen, context)
-        self._narrator.tell(
-            "planned",
-            f"{len(steps)} revision(s) to apply to {seen.arrival.table}" if steps else "",
-            current=rows,
-            target=seen.target,
-            pending=len(steps),
-        )
-        return steps
-
-    def _look_back(self, seen: Seen, context: MigrationContext) -> None:
-        """Read what was left in the middle of revisions; forget what somebody has finished by hand since."""
-        connection = context.connection
-        assert connection is not None  # noqa: S101  # without one there is no plan
-        applied = plan.ancestors(seen.rows, self.graph, seen.arrival.lineage)
-        with in_own_transaction(connection):
-            found = statements.kept_statements(
-                lambda sql: [tuple(row) for row in connection.execute(text(sql))], seen.arrival.version_table
-            )
-            for part in found:
-                if (part.revision in applied) == (part.direction == "upgrade"):
-                    connection.execute(text(statements.FORGET), asdict(part))
-                else:
-                    seen.earlier[part] = found[part]
-
-    def _changed(self, seen: Seen, rows: tuple[str, ...]) -> tuple[str, ...]:
-        applied = plan.ancestors(rows, self.graph, seen.arrival.lineage)
-        recorded = {
-            revision: sha for revision, sha in seen.arrival.sources.items() if revision in applied & set(self.graph)
-        }
-        files = {}
-        for script in self._project.script.walk_revisions() if recorded else ():
-            files[script.revision] = script.path
-        return tuple(sorted(name for name, sha in recorded.items() if history.is_other_source(files[name], sha)))
-
-    def _judge_ahead(self, seen: Seen, unknown: tuple[str, ...]) -> None:
-        recorded = seen.arrival.lineage
-        accept = self._configuration.database_ahead == "Accept"
-        error = plan.ahead(seen.rows, unknown, seen.target, self.graph, recorded, accept=accept)
-        if error is not None:
-            raise error
-        seen.is_ahead = True
 
     def _begin(self, seen: Seen, step: RevisionStep, position: int, context: MigrationContext) -> None:
         revision = step.revision.revision
@@ -269,7 +215,7 @@ class EnvironmentEntry:
             self._configuration,
             version_table=seen.arrival.version_table,
             revision=revision,
-            parents=self.graph.get(revision, ()),
+            parents=tuple(step.revision._all_down_revisions),
             message=step.doc or "",
             path=step.revision.path,
             encoding=seen.arrival.encoding,

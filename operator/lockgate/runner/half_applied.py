@@ -38,7 +38,8 @@ def way_out(part: Part, *, recorded: bool) -> str:
         return f"Undo by hand what is committed, or {finish}; then ask for another try."
     return (
         f"Let the next run continue behind it (`--half-applied Resume`, policy.halfApplied), or {finish}, or undo by"
-        f" hand what is committed and DELETE FROM lockgate.statements WHERE revision = '{part.revision}'; then ask for another try."
+        f" hand what is committed and DELETE FROM lockgate.statements WHERE revision = '{part.revision}'; then ask for"
+        " another try."
     )
 
 

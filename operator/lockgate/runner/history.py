@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -28,13 +26,11 @@ __all__ = [
     "MAY_WRITE",
     "ensure",
     "is_other_source",
-    "lineage",
     "located",
     "may_read",
     "quoted",
     "record",
     "rows_of",
-    "sources",
 ]
 
 _TABLES = (
@@ -214,25 +210,3 @@ def located(connection: OwnConnection, schema: str, table: str) -> tuple[str, tu
 def _plain(name: str) -> str:
     """Keep a colon in a quoted name from being taken for a parameter."""
     return name.replace(":", "\\:")
-
-
-def lineage(query: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, tuple[str, ...]]:
-    """Return the parents of every revision that was ever applied here, as its image knew them."""
-    if not query(f"SELECT {may_read('history')}")[0][0]:
-        return {}
-    found = query("SELECT revision, parents FROM lockgate.history WHERE direction = 'upgrade' ORDER BY id")
-    return {revision: tuple(json.loads(parents)) for revision, parents in found}
-
-
-def sources(query: Callable[[str], list[tuple[Any, ...]]], version_table: str) -> dict[str, str]:
-    """Return the SHA-256 of the source of every revision that was applied to a version table, as it was the last time.
-
-    ``version_table`` as ``schema.table``, the spelling of `record`.
-    """
-    if not query(f"SELECT {may_read('history')}")[0][0]:
-        return {}
-    found = query(
-        "SELECT version_table, revision, source_sha256 FROM lockgate.history"
-        " WHERE direction = 'upgrade' AND source <> '' ORDER BY id"
-    )
-    return {revision: sha for table, revision, sha in found if table == version_table and sha}
