@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from lockgate.runner import history, outcome, unverified
 from lockgate.runner.course import Course
 from lockgate.runner.environment import EnvironmentEntry
+from lockgate.runner.half_applied import said_of
 from lockgate.runner.health import baseline
 from lockgate.runner.index_builds import IndexBuilds
 from lockgate.runner.migrate import migrate
@@ -81,6 +82,7 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
         tables.close()
         if builds.dropped:
             run.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
+        run.warnings += said_of(run.sessions.journal.resumed, run.sessions.journal.unrecorded)
 
 
 def _remember(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
