@@ -20,6 +20,7 @@
     │   │   ├── TransactionPooler   21  session locks mean nothing behind one
     │   │   └── InvalidRevisions    21  several heads, unknown target, broken graph
     │   ├── Refused                 22  a policy of the resource forbids it
+    │   │   ├── BaselineMismatch    22  a schema without a version is not the one that was named
     │   │   └── DatabaseAhead       22
     │   └── CheckFailed             23  migrated, but not healthy
     ├── Interrupted                 30  SIGTERM; not counted as a failure
@@ -45,6 +46,7 @@ from typing import ClassVar
 __all__ = [
     "AlembicNotInstalled",
     "AlreadyExists",
+    "BaselineMismatch",
     "CheckFailed",
     "ClusterError",
     "Conflict",
@@ -174,6 +176,10 @@ class Refused(Permanent):
     """A policy of the resource forbids what would have to be done."""
 
     exit_code = 22
+
+
+class BaselineMismatch(Refused):
+    """A database without a version lacks tables or columns of the revision that was named as its baseline."""
 
 
 class DatabaseAhead(Refused):

@@ -221,6 +221,7 @@ class EnvironmentEntry:
             parents=tuple(step.revision._all_down_revisions),
             message=step.doc or "",
             path=step.revision.path,
+            direction="baseline" if step.info.is_stamp else "upgrade",
             encoding=seen.arrival.encoding,
             seconds=time.monotonic() - seen.started,
         )

@@ -61,6 +61,12 @@ Runs the health checks without migrating: `revision` (nothing is pending), `inde
 of --checks. What they ask of the database, they ask in read-only sessions. Ends with 23 where one fails.
 """
 
+_BASELINE = """\
+Adopts a schema that exists without a version: made by init scripts or by create_all. Writes the revision into the
+version table when that is empty or not there, and all tables and columns of that revision are. Which those are, it
+learns by following the revision files in Alembic's offline mode. What is missing is named, and then nothing is written.
+"""
+
 _UNLOCK = """\
 Shows who holds the migration lock, and ends that session: for a run whose process is gone while its session is still
 there. Only the session that was shown is ended, and only while it still holds the lock. The work that it had not
@@ -74,6 +80,7 @@ DESCRIPTIONS = {
     "plan": ("list what is pending, with its SQL, and change nothing", _PLAN),
     "history": ("show what was applied, when and by whom", _HISTORY),
     "check": ("run the health checks", _CHECK),
+    "baseline": ("take a schema that has no version for a revision", _BASELINE),
     "unlock": ("end the session that holds the lock", _UNLOCK),
 }
 """For each command a line and a paragraph."""
@@ -103,6 +110,10 @@ lockgate history --limit 5
     "check": """\
 lockgate check
 lockgate check --checks '[{"exists": {"tables": ["orders"]}}]'
+""",
+    "baseline": """\
+lockgate baseline 8a1c2d3e4f50
+lockgate baseline 8a1c2d3e4f50 --baseline-tables orders,audit.events
 """,
     "unlock": """\
 lockgate unlock

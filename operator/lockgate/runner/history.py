@@ -136,6 +136,7 @@ def record(
     message: str,
     path: str | Path,
     seconds: float,
+    direction: str = "upgrade",
     encoding: str = "UTF8",
 ) -> dict[str, object]:
     """Return the parameters of `INSERT` for a revision that was applied."""
@@ -148,7 +149,7 @@ def record(
         "version_table": version_table,
         "revision": revision,
         "parents": json.dumps(parents),
-        "direction": "upgrade",
+        "direction": direction,
         "message": message,
         "source": source,
         "source_sha256": sha256,

@@ -32,7 +32,7 @@ from lockgate.runner.project import Project
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
-__all__ = ["Planned", "Rendering", "place"]
+__all__ = ["Planned", "Rendering", "place", "read_only"]
 
 _READS = re.compile(r"^\s*(?:SELECT|WITH)\b", re.IGNORECASE | re.MULTILINE)
 
@@ -83,7 +83,7 @@ class Rendering:
         """Run env.py; raises whatever it raises."""
         script, target = self._project.script, self._configuration.target
         options: dict[str, Any] = {"as_sql": True, "starting_rev": None, "tag": None, "destination_rev": target}
-        event.listen(Engine, "connect", _read_only)
+        event.listen(Engine, "connect", read_only)
         try:
             with EnvironmentContext(self._project.config, script, fn=self._steps, **options) as environment:
                 configure = environment.configure
@@ -96,7 +96,7 @@ class Rendering:
                 environment.configure = configured  # type: ignore[method-assign]  # on the instance, as in a run
                 script.run_env()
         finally:
-            event.remove(Engine, "connect", _read_only)
+            event.remove(Engine, "connect", read_only)
 
     def _options(self, connection: Any, url: Any, options: dict[str, Any]) -> dict[str, Any]:
         """Find where the version table is, and return what differs from what env.py wants."""
@@ -162,7 +162,8 @@ class Rendering:
         return Planned(revision, message, position.name, sql, note)
 
 
-def _read_only(connection: Any, record: Any) -> None:  # noqa: ARG001  # the signature is SQLAlchemy's
+def read_only(connection: Any, record: Any) -> None:  # noqa: ARG001  # the signature is SQLAlchemy's
+    """Make a session of env.py read-only, as a listener to `connect`."""
     if not is_own_thread() and is_postgresql(connection):
         raw(connection, "SET default_transaction_read_only = on")
         connection.commit()  # or the setting would be rolled back
