@@ -29,6 +29,7 @@ __all__ = [
     "quoted",
     "record",
     "rows_of",
+    "source_of",
 ]
 
 _TABLES = (
@@ -137,7 +138,7 @@ def record(
     encoding: str = "UTF8",
 ) -> dict[str, object]:
     """Return the parameters of `INSERT` for a revision that was applied."""
-    source = _source(path)
+    source = source_of(path)
     sha256 = _sha256(source)  # of the file as it is, also where it cannot be stored so
     if encoding != "UTF8":
         # A database in LATIN1 has no arrow: an escape means the same in Python, and costs nobody his revision.
@@ -158,7 +159,7 @@ def record(
     }
 
 
-def _source(path: str | Path) -> str:
+def source_of(path: str | Path) -> str:
     """Return a revision's source; a NUL cannot be stored, and a file that is gone has none."""
     try:
         return Path(path).read_text("utf-8", errors="replace").replace("\0", "")
@@ -172,7 +173,7 @@ def _sha256(source: str) -> str:
 
 def is_other_source(path: str | Path, recorded: str) -> bool:
     """Return whether a revision's file differs from the one that was applied; without a file there is no saying."""
-    source = _source(path)
+    source = source_of(path)
     return bool(source) and _sha256(source) != recorded
 
 
