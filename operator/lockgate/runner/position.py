@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from alembic.script import ScriptDirectory
 
-__all__ = ["Position", "Verdict", "compare", "folder", "named_table", "opened", "read_position", "reading"]
+__all__ = ["Position", "Verdict", "compare", "named_table", "opened", "read_position", "reading"]
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ class Verdict:
     """The database contains everything that the image needs, and more."""
     objection: LockgateError | None = None
     """Why a run would be refused."""
-
-
-def folder() -> Path:
-    """Return the folder in which Alembic's configuration is looked for."""
-    return Path.cwd()
 
 
 def named_table(configuration: Configuration, project: Project | None) -> tuple[str, str]:

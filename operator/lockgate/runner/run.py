@@ -10,7 +10,6 @@ import os
 import random
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
@@ -33,6 +32,7 @@ from lockgate.runner.migrate import backoff, migrate
 from lockgate.runner.monitor import Monitor
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project, script_folders
+from lockgate.runner.project_file import working_directory
 from lockgate.runner.satisfied import Satisfied, recall, remember
 from lockgate.runner.server import examine, objection
 from lockgate.runner.session_settings import Settings
@@ -73,7 +73,7 @@ class Run:
 
     def execute(self) -> str:
         """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
-        project = load_project(self.configuration, Path.cwd(), os.environ)
+        project = load_project(self.configuration, working_directory(), os.environ)
         self.narrator.redact.learn(project.url)
         self.database = Database(parse_url(project.url), self.settings)
         while True:

@@ -10,7 +10,6 @@ import os
 import random
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lockgate.errors import DatabaseUnreachable, InvalidRevisions, LockgateError, SchemaNotReady
 from lockgate.report import Report
@@ -21,6 +20,7 @@ from lockgate.runner.durations import spoken
 from lockgate.runner.lineage import lineage
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
+from lockgate.runner.project_file import working_directory
 from lockgate.runner.publication import outcome_of
 from lockgate.runner.session_settings import Settings
 
@@ -47,7 +47,7 @@ class Wait:
         """Wait; return the reason of success, SchemaNotReady when the time is over."""
         # A revision that is named needs nothing of the image but a driver: neither configuration nor revision files.
         alone = self.configuration.revision and self.configuration.url
-        project = None if alone else load_project(self.configuration, Path.cwd(), os.environ)
+        project = None if alone else load_project(self.configuration, working_directory(), os.environ)
         url = project.url if project else self.configuration.url
         self.narrator.redact.learn(url)
         settings = Settings(resource=self.configuration.resource, pod=self.configuration.pod)
