@@ -29,18 +29,18 @@ Command = Callable[[Configuration, Narrator, Publisher], int]
 
 
 def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
-    """Run ``lockgate migrate``."""
+    """Run ``lockgate migrate`` or ``lockgate downgrade``."""
     interruption = Interruption()
     run = Run(configuration, narrator, interruption)
 
     def give_up() -> None:
         error = interruption.cause or Interrupted("The process was asked to end.")
-        os._exit(publish(run.report("", error)))
+        os._exit(publish(run.report("", error), run.details))
 
     interruption.listen(cancel=lambda end: cancel_sessions(run.database, run.sessions.pids, end=end), give_up=give_up)
     interruption.limit(configuration.run_timeout)
     reason, error = _end(run.execute, interruption)
-    return publish(run.report(reason, error))
+    return publish(run.report(reason, error), run.details)
 
 
 def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
@@ -86,6 +86,7 @@ WORK: Mapping[str, Command] = {
     "plan": answering(show_plan),
     "history": answering(list_history),
     "check": answering(check),
+    "downgrade": migrate,
     "unlock": answering(unlock),
 }
 """What each command of the command line does."""

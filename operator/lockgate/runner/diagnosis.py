@@ -51,12 +51,16 @@ def error_of(entry: EnvironmentEntry, cause: BaseException | None, project: Proj
     )
 
 
-def is_half_applied(seen: Seen, found: Collection[str]) -> bool:
-    """Say whether a revision committed something before its end, and the version table (``found``) lacks it.
+def is_half_applied(seen: Seen, found: Collection[str] | None) -> bool:
+    """Say whether a revision committed something before its end, and the version table does not know of that end.
+
+    ``found``: its rows, None where nobody has read them.
 
     Index work that can be done again does not count: it is what the next try does.
     """
-    if seen.step is None or seen.step.revision.revision in found:
+    if seen.step is None:
+        return False
+    if found is not None and (seen.step.revision.revision in found) == seen.step.is_upgrade:
         return False
     return not all(map(is_repeatable, seen.left))
 
@@ -73,11 +77,12 @@ def half_applied(seen: Seen, cause: BaseException, found: Collection[str] | None
     unsure = (
         " The connection was lost in a COMMIT: perhaps the last of them are not committed." if seen.uncertain else ""
     )
+    done, stamp = ("applied", revision) if seen.step.is_upgrade else ("taken back", f"{revision}-1")
     return HalfApplied(
-        f"Revision {revision} is half applied: {ended}. Committed before that: {' '.join(listed)}.{unsure}"
+        f"Revision {revision} is half {done}: {ended}. Committed before that: {' '.join(listed)}.{unsure}"
         f" {seen.arrival.table} still says {says}.",
         advice="It is not repeated by itself. Undo by hand what is committed, or finish the revision by hand and"
-        f" `alembic stamp {revision}`; then ask for another try.",
+        f" `alembic stamp {stamp}`; then ask for another try.",
     )
 
 

@@ -46,6 +46,8 @@ class Seen:
     planned: int = 0
     done: list[Applied] = field(default_factory=list)
     """Steps whose transaction is over; where env.py holds the transaction, they still can be rolled back."""
+    undone: list[Applied] = field(default_factory=list)
+    """The same, of steps back."""
     is_ahead: bool = False
     changed: tuple[str, ...] = ()
     """Applied revisions whose file in the image is not what was applied."""
@@ -168,17 +170,18 @@ class EnvironmentEntry:
         revision = step.revision.revision
         keep_settings(context.connection, self._sessions.settings.named(revision))
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
-        self._narrator.tell("applying", f"applying {line}", step=line, statement="", percent=None, waiting_for="")
+        doing = "applying" if step.is_upgrade else "undoing"
+        self._narrator.tell(doing, f"{doing} {line}", step=line, statement="", percent=None, waiting_for="")
         seen.step, seen.started = step, time.monotonic()
         seen.left = ()
-        upgrade = step.migration_fn
+        function = step.migration_fn
 
-        @functools.wraps(upgrade)  # its name is what Alembic logs
+        @functools.wraps(function)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
             self._sessions.ledger.begin()
             try:
-                return upgrade(*args, **kwargs)
+                return function(*args, **kwargs)
             except BaseException as error:
                 self.failed_revision, self.failure = revision, error
                 raise
@@ -188,11 +191,20 @@ class EnvironmentEntry:
         step.migration_fn = observed
 
     def _finish(self, seen: Seen, position: int) -> None:
-        assert seen.step is not None  # noqa: S101  # set by _begin, a line before
+        step = seen.step
+        assert step is not None  # noqa: S101  # set by _begin, a line before
         seconds = round(time.monotonic() - seen.started, 3)
         seen.left = ()
-        seen.done.append(Applied(seen.step.revision.revision, seen.step.doc or "", seconds))
-        self._narrator.tell("applied", "", pending=seen.planned - position, statement="", waiting_for="", percent=None)
+        done = seen.done if step.is_upgrade else seen.undone
+        done.append(Applied(step.revision.revision, step.doc or "", seconds))
+        self._narrator.tell(
+            "applied" if step.is_upgrade else "undone",
+            "",
+            pending=seen.planned - position,
+            statement="",
+            waiting_for="",
+            percent=None,
+        )
 
     def _before_commit(self, ctx: MigrationContext, **_: Any) -> None:
         """Look a last time, in the revision's own transaction: is the fence still ours? Then write the history."""
@@ -218,7 +230,7 @@ class EnvironmentEntry:
             revision=revision,
             parents=tuple(step.revision._all_down_revisions),
             message=step.doc or "",
-            path=step.revision.path,
+            path=step.revision.path if step.is_upgrade else None,
             encoding=seen.arrival.encoding,
             seconds=time.monotonic() - seen.started,
         )

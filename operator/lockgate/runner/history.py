@@ -133,12 +133,12 @@ def record(
     revision: str,
     parents: tuple[str, ...],
     message: str,
-    path: str | Path,
+    path: str | Path | None,
     seconds: float,
     encoding: str = "UTF8",
 ) -> dict[str, object]:
-    """Return the parameters of `INSERT` for a revision that was applied."""
-    source = source_of(path)
+    """Return the parameters of `INSERT` for a revision that was applied; without a ``path``, was taken back."""
+    source = source_of(path) if path else ""
     sha256 = _sha256(source)  # of the file as it is, also where it cannot be stored so
     if encoding != "UTF8":
         # A database in LATIN1 has no arrow: an escape means the same in Python, and costs nobody his revision.
@@ -147,10 +147,10 @@ def record(
         "version_table": version_table,
         "revision": revision,
         "parents": json.dumps(parents),
-        "direction": "upgrade",
+        "direction": "upgrade" if path else "downgrade",
         "message": message,
-        "source": source,
-        "source_sha256": sha256,
+        "source": source if path else None,
+        "source_sha256": sha256 if path else None,
         "resource": configuration.resource,
         "image": configuration.image,
         "run": configuration.run,

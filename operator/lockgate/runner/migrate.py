@@ -137,7 +137,7 @@ def _rows(
     A half-applied revision ends the run also where nobody can read them, or where the run was told to end: another pod
     that knows nothing would do a part of it twice.
     """
-    halves = [seen for seen in entry.seen if is_half_applied(seen, ())]
+    halves = [seen for seen in entry.seen if is_half_applied(seen, None)]
     if not halves:
         interruption.check()
     try:

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from alembic.script import ScriptDirectory
 
-__all__ = ["Parents", "ahead", "ancestors", "graph", "pending", "target_heads", "unknown_rows"]
+__all__ = [
+    "Parents",
+    "above",
+    "ahead",
+    "ancestors",
+    "going_back",
+    "graph",
+    "pending",
+    "target_heads",
+    "tips",
+    "unknown_rows",
+]
 
 Parents = Mapping[str, Iterable[str]]
 """For each revision, what it builds on: down revisions and dependencies."""
@@ -53,6 +64,53 @@ def _no_plan(script: ScriptDirectory, target: str, said: str) -> InvalidRevision
             advice="Set alembic.target to `heads` (all of them) or to `<label>@head`, or merge the heads.",
         )
     return InvalidRevisions(f"No way to {target!r}: {said.rstrip('.')}. The heads of this image: {heads}.")
+
+
+def going_back(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[RevisionStep]:
+    """Return the steps back from ``rows`` to ``target``, the newest first, as `alembic downgrade` would take them."""
+    try:
+        current: Any = tuple(rows)
+        return list(script._downgrade_revs(target, current))
+    except CommandError as error:
+        # A revision that another one depends on is no row of its own: Alembic then takes "already there" for an error.
+        if _contains(script, target, rows):
+            return []
+        raise InvalidRevisions(
+            f"No way back to {target!r} from {', '.join(sorted(rows)) or 'base'}: {str(error).rstrip('.')}.",
+            advice="Name a revision that the database contains (see `lockgate history`), `base`, or `<label>@base`.",
+        ) from error
+
+
+def _contains(script: ScriptDirectory, target: str, rows: Iterable[str]) -> bool:
+    try:
+        named = {revision.revision for revision in script.get_revisions(target) if revision is not None}
+    except CommandError:
+        return False
+    return bool(named) and named <= ancestors(rows, graph(script))
+
+
+def above(contained: Iterable[str], heads: Iterable[str], known: Parents) -> list[str]:
+    """Return what of ``contained`` builds on ``heads``, in an order in which it can be taken back.
+
+    What is in a branch of its own stays: nobody has said that it should go.
+    """
+    heads = set(heads)
+    below = ancestors(heads, known)
+    rest = {name for name in contained if name not in below and ancestors([name], known) & heads}
+    order: list[str] = []
+    while rest:
+        free = rest - {parent for name in rest for parent in known.get(name, ())}
+        if not free:
+            raise InvalidRevisions(f"The revisions {', '.join(sorted(rest))} build on each other in a circle.")
+        order += sorted(free)
+        rest -= free
+    return order
+
+
+def tips(revisions: Iterable[str], known: Parents) -> tuple[str, ...]:
+    """Return those that no other of them builds on: the rows of a version table that contains them."""
+    revisions = set(revisions)
+    return tuple(sorted(revisions - {parent for name in revisions for parent in known.get(name, ())}))
 
 
 def target_heads(script: ScriptDirectory, target: str, steps: Iterable[RevisionStep]) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -20,6 +21,7 @@ from lockgate.runner.account import Account, run_report
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
 from lockgate.runner.course import Course
+from lockgate.runner.downgrading import Downgrade, Undo, refusal
 from lockgate.runner.drift import check_drift
 from lockgate.runner.durations import spoken
 from lockgate.runner.environment import EnvironmentEntry
@@ -33,7 +35,7 @@ from lockgate.runner.monitor import Monitor
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project, script_folders
 from lockgate.runner.project_file import working_directory
-from lockgate.runner.satisfied import Satisfied, recall, remember
+from lockgate.runner.satisfied import Satisfied, forget, recall, remember
 from lockgate.runner.server import examine, objection
 from lockgate.runner.session_settings import Settings
 from lockgate.runner.sessions import EnvironmentSessions
@@ -59,6 +61,8 @@ class Run:
     """What was wrong before this run did anything; kept when the run begins again."""
     sessions: EnvironmentSessions = field(init=False)
     database: Database | None = None
+    planned: tuple[Undo, ...] = ()
+    """What the run takes back, or would."""
 
     def __post_init__(self) -> None:
         """Derive the session settings, which env.py's connections get and ours too."""
@@ -110,6 +114,8 @@ class Run:
 
     def _is_satisfied(self, connection: OwnConnection, project: Project) -> bool:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
+        if self.configuration.command == "downgrade":
+            return False
         satisfied = recall(connection, project.digest)
         if satisfied is None:
             return False
@@ -138,7 +144,7 @@ class Run:
             self.warnings.append(warning)
         before = self.before or baseline(connection)
         self.before = before if warning else unverified.begin(connection, scope, before)
-        self._migrate(connection, project, fingerprint, Upgrade(project, self.configuration, self.narrator))
+        self._work(connection, project, fingerprint)
         if not warning and not self.account.writes_history:
             self.warnings.append(history.OTHER_ROLE)
         self.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
@@ -146,7 +152,9 @@ class Run:
         if not warning:
             unverified.end(connection, scope)
             self._remember(connection, project, fingerprint)
-        if self.account.is_ahead:
+        if self.planned:
+            return "Downgraded"
+        if self.account.is_ahead and self.configuration.command != "downgrade":
             return "DatabaseAhead"
         return "Migrated" if self.account.applied else "NothingToDo"
 
@@ -154,6 +162,32 @@ class Run:
         said = str(holder or "lock held by a session that just ended")
         if self.narrator.progress.waiting_for != said:
             self.narrator.tell("waiting", f"waiting: {said} ({spoken(waited)})", waiting_for=said)
+
+    def _work(self, connection: OwnConnection, project: Project, fingerprint: str) -> None:
+        if self.configuration.command != "downgrade":
+            self._migrate(connection, project, fingerprint, Upgrade(project, self.configuration, self.narrator))
+            if not self.account.is_ahead or self.configuration.downgrade != "Allow":
+                return
+        looking = Downgrade(project, self.configuration, self.narrator)
+        self._migrate(connection, project, fingerprint, looking)
+        self.planned = looking.planned
+        self._tell_plan()
+        error = refusal(self.planned, self.configuration.downgrade)
+        if error is not None:
+            raise error
+        if self.planned:
+            forget(connection)
+            self.account.revisions.clear()  # a report must name none that may be gone
+            approved = Downgrade(project, self.configuration, self.narrator, self.planned)
+            self._migrate(connection, project, fingerprint, approved)
+
+    def _tell_plan(self) -> None:
+        total = len(self.planned)
+        lines = [
+            f"{total} revision(s) to take back:",
+            *(f"  {n}/{total} {undo}" for n, undo in enumerate(self.planned, 1)),
+        ]
+        self.narrator.tell("planned", "\n".join(lines) if total else "", more=self.details, pending=total)
 
     def _migrate(self, connection: OwnConnection, project: Project, fingerprint: str, course: Course) -> None:
         database = self.database
@@ -211,7 +245,12 @@ class Run:
             )
 
     def _remember(self, connection: OwnConnection, project: Project, fingerprint: str) -> None:
-        if len(self.account.tables) != 1 or self.account.tables[0][0] != fingerprint or self.account.is_ahead:
+        if (
+            len(self.account.tables) != 1
+            or self.account.tables[0][0] != fingerprint
+            or self.account.is_ahead
+            or self.planned
+        ):
             return
         if not project.covers(script_folders(project.script)):
             return  # env.py added folders of revisions, which the digest knows nothing of
@@ -222,6 +261,11 @@ class Run:
             remember(connection, project.digest, satisfied)
         except DBAPIError as error:
             self.warnings.append(f"The fast path is not recorded: {outcome.brief(error)}.")
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What only a downgrade has to say, for JSON."""
+        return {"plan": [asdict(undo) for undo in self.planned]} if self.planned else {}
 
     def report(self, reason: str, error: LockgateError | None = None) -> Report:
         """Tell what happened."""

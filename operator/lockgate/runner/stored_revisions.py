@@ -64,7 +64,7 @@ def assemble(script: ScriptDirectory, contained: Iterable[str], stored: Mapping[
         if name not in own or _is_replaced(result, name, stored[name]):
             path = os.path.join(folder, f"{name}.py")
             scripts[name] = _usable(_module(result, name, stored[name], path), name, path)
-    result.script.revision_map = RevisionMap(lambda: scripts.values())
+    result.script.revision_map = RevisionMap(scripts.values)
     _compare_parents(result, stored)
     return result
 
@@ -72,7 +72,9 @@ def assemble(script: ScriptDirectory, contained: Iterable[str], stored: Mapping[
 def is_genuine(stored: Stored) -> bool:
     """Return whether a source is the one that was recorded; a database that is not in UTF-8 may keep it escaped."""
     plain = _ESCAPED.sub(lambda found: chr(int(found.group()[2:], 16)), stored.source)
-    return any(hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() == stored.sha256 for text in (stored.source, plain))
+    return any(
+        hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() == stored.sha256 for text in (stored.source, plain)
+    )
 
 
 def _is_replaced(result: Assembled, name: str, stored: Stored) -> bool:
