@@ -283,6 +283,10 @@ def test_one_that_committed_in_the_middle_is_said_to_be_half_taken_back(project,
     assert "m4 is half taken back" in result.report.message
     assert result.report.failure.committed == ("CREATE TABLE kept (id int)",)
 
+    forward = run(folder)  # what builds on it is not applied to a half of it
+    assert (forward.code, forward.reason) == (20, "HalfApplied"), forward.output
+    assert "m4 is half taken back" in forward.report.message
+
 
 def test_the_fast_path_forgets_what_it_knew_before_revisions_are_taken_back(returning, run, older, database):
     database.rows("CREATE VIEW audited AS SELECT id FROM audit")

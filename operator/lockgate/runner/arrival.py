@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from lockgate.errors import DatabaseBusy, DatabaseReadOnly, TransactionPooler
-from lockgate.runner import history, lineage
+from lockgate.runner import history, lineage, statements
 from lockgate.runner.connection import reported_pid
 from lockgate.runner.durations import spoken
 from lockgate.runner.lock import AdvisoryLock, Holder, acquire, fence_key
@@ -39,12 +39,18 @@ class Arrival:
     in_transaction: bool
     """It arrived inside a transaction of env.py's, which Alembic leaves to env.py."""
     writes_history: bool
+    keeps_statements: bool
     encoding: str
     """Of the database."""
     url: Any
     lineage: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the source of each revision that was applied, as recorded."""
+
+    @property
+    def version_table(self) -> str:
+        """The table, as lockgate.history and lockgate.statements call it."""
+        return f"{self.schema}.{self.table}"
 
 
 @contextmanager
@@ -71,7 +77,7 @@ def arrive(
     in_transaction = connection.in_transaction()
     with in_own_transaction(connection):
         facts = connection.execute(text(_FACTS), _names(schema, table)).one()
-        fingerprint, pid, recovery, writes, encoding, found = facts
+        fingerprint, pid, recovery, writes, keeps, encoding, found = facts
         parents, sources = _recorded(connection, found, table) if writes else ({}, {})
         connection.execute(text(settings_statement(settings)))
     if recovery:
@@ -94,6 +100,7 @@ def arrive(
         fence=fence_key(found, table),
         in_transaction=in_transaction,
         writes_history=writes,
+        keeps_statements=keeps,
         encoding=encoding,
         url=connection.engine.url,
         lineage=parents,
@@ -111,7 +118,8 @@ def _recorded(connection: Connection, schema: str, table: str) -> tuple[dict[str
 
 
 _FACTS = (
-    f"SELECT {FINGERPRINT}, pg_backend_pid(), pg_is_in_recovery(), {history.MAY_WRITE}, getdatabaseencoding(),"
+    f"SELECT {FINGERPRINT}, pg_backend_pid(), pg_is_in_recovery(), {history.MAY_WRITE}, {statements.MAY_KEEP},"
+    " getdatabaseencoding(),"
     " coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.oid = to_regclass(CAST(:name AS text))), CAST(:schema AS text), current_schema(), 'public')"
 )

@@ -30,12 +30,13 @@ from lockgate.report import CheckResult
 from lockgate.runner import plan
 from lockgate.runner.checks import DriftCheck, listed
 from lockgate.runner.connection import is_own_thread
+from lockgate.runner.dbapi import is_postgresql, raw
 from lockgate.runner.differences import Difference, describe
 from lockgate.runner.entering import run_env_file
 from lockgate.runner.outcome import brief, classify, sqlstate_of, where
 from lockgate.runner.project import Project
 from lockgate.runner.redaction import Redactor
-from lockgate.runner.sessions import EnvironmentSessions, is_postgresql, raw
+from lockgate.runner.sessions import EnvironmentSessions
 
 __all__ = ["check_drift", "drift_message"]
 

@@ -24,10 +24,10 @@ from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.runner import outcome
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import is_own_thread
+from lockgate.runner.dbapi import is_postgresql, raw
 from lockgate.runner.position import Position, Verdict, compare
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
-from lockgate.runner.sessions import is_postgresql, raw
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep

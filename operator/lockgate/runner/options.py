@@ -220,6 +220,17 @@ OPTIONS: tuple[Option, ...] = (
         never_in_file="what may be undone is for each call to say",
     ),
     Option(
+        "half_applied",
+        "LOCKGATE_HALF_APPLIED",
+        "Stop",
+        OneOf(("Stop", "Resume")),
+        "what to do with a revision that committed in the middle and did not end: say what is committed, or continue"
+        " behind it",
+        MIGRATE,
+        POLICIES,
+        metavar="POLICY",
+    ),
+    Option(
         "checks",
         "LOCKGATE_CHECKS",
         "[]",

@@ -26,6 +26,7 @@ from lockgate.runner.drift import check_drift
 from lockgate.runner.durations import spoken
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.first_connection import CONNECT_PATIENCE, connect_patiently
+from lockgate.runner.half_applied import said_of
 from lockgate.runner.health import Baseline, Surroundings, baseline, check_health
 from lockgate.runner.index_builds import IndexBuilds
 from lockgate.runner.interruption import Interruption
@@ -187,7 +188,7 @@ class Run:
             f"{total} revision(s) to take back:",
             *(f"  {n}/{total} {undo}" for n, undo in enumerate(self.planned, 1)),
         ]
-        self.narrator.tell("planned", "\n".join(lines) if total else "", more=self.details, pending=total)
+        self.narrator.tell("plan", "\n".join(lines) if total else "", more=self.details, pending=total)
 
     def _migrate(self, connection: OwnConnection, project: Project, fingerprint: str, course: Course) -> None:
         database = self.database
@@ -223,6 +224,7 @@ class Run:
             tables.close()
             if builds.dropped:
                 self.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
+            self.warnings += said_of(self.sessions.journal.resumed, self.sessions.journal.unrecorded)
 
     def _check(self, project: Project, before: Baseline) -> None:
         """Run the health checks: ``revision`` has been verified when this is called."""
