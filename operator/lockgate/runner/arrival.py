@@ -18,8 +18,8 @@ from sqlalchemy.engine import Connection
 
 from lockgate.errors import DatabaseBusy, DatabaseReadOnly, TransactionPooler
 from lockgate.runner import history, lineage, statements
-from lockgate.runner.connection import reported_pid
 from lockgate.runner.durations import spoken
+from lockgate.runner.engine_session import reported_pid
 from lockgate.runner.lock import AdvisoryLock, Holder, acquire, fence_key
 from lockgate.runner.progress import Narrator
 from lockgate.runner.server import FINGERPRINT

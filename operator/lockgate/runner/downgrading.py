@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationStep
 from sqlalchemy import text
 
 from lockgate.errors import DowngradeDenied, Irreversible, LockgateError, Refused
-from lockgate.runner import lineage, plan
+from lockgate.runner import lineage, plan, way_back
 from lockgate.runner.reversibility import reversal
 from lockgate.runner.stored_revisions import Assembled, assemble
 
@@ -85,7 +85,7 @@ class Downgrade:
         self._assembled[id(seen)] = (seen, assembled)
         known = plan.graph(assembled.script)
         left = contained - {step.revision.revision for step in steps}
-        seen.target, seen.planned = plan.tips(left, known), len(steps)
+        seen.target, seen.planned = way_back.tips(left, known), len(steps)
         seen.is_ahead = bool(plan.unknown_rows(seen.target, self.graph))
         undos = tuple(self._undo(step, seen, assembled) for step in steps)
         if self._approved is None:
@@ -109,9 +109,9 @@ class Downgrade:
         script = assembled.script
         known = plan.graph(script)
         if self._named:
-            return plan.going_back(script, self._named, rows)
+            return way_back.going_back(script, self._named, rows)
         heads = plan.target_heads(self._script, self.destination, ())
-        names = plan.above(plan.ancestors(rows, known), heads, known)
+        names = way_back.above(plan.ancestors(rows, known), heads, known)
         found: list[Any] = [script.get_revision(name) for name in names]
         return [MigrationStep.downgrade_from_script(script.revision_map, revision) for revision in found]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from lockgate.errors import DatabaseReadOnly
 from lockgate.report import CheckResult
 from lockgate.runner import outcome
@@ -24,10 +22,8 @@ from lockgate.runner.checks import (
     index_result,
     sql_result,
 )
-from lockgate.runner.command_check import check_command
-from lockgate.runner.connection import OwnConnection
+from lockgate.runner.connection import OwnConnection, database_error
 from lockgate.runner.history import quoted
-from lockgate.runner.http_check import check_http
 
 __all__ = ["Baseline", "Surroundings", "baseline", "check_health", "invalid_indexes", "unvalidated_constraints"]
 
@@ -114,14 +110,18 @@ def check_health(
 
 def _run(check: Check, connection: OwnConnection, surroundings: Surroundings) -> CheckResult:
     if isinstance(check, HttpCheck):
+        from lockgate.runner.http_check import check_http  # noqa: PLC0415  # a run that has none should not pay for it
+
         return check_http(check)
     if isinstance(check, CommandCheck):
+        from lockgate.runner.command_check import check_command  # noqa: PLC0415  # as above
+
         return check_command(check, surroundings.redact)
     if isinstance(check, DriftCheck):
         return surroundings.drift(check)
     try:
         return _ask(check, connection, surroundings)
-    except SQLAlchemyError as error:
+    except database_error() as error:
         known = outcome.classify(error)
         # A lost connection or a lock says nothing about the schema; that the session is read-only is our own doing.
         if known.retryable and not isinstance(known, DatabaseReadOnly):

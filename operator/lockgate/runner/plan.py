@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from alembic.util import CommandError
-
 from lockgate.errors import DatabaseAhead, InvalidRevisions, LockgateError
 
 if TYPE_CHECKING:
@@ -19,14 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Parents",
-    "above",
     "ahead",
     "ancestors",
-    "going_back",
     "graph",
     "pending",
     "target_heads",
-    "tips",
     "unknown_rows",
 ]
 
@@ -48,6 +43,8 @@ def graph(script: ScriptDirectory) -> dict[str, tuple[str, ...]]:
 
 def pending(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[RevisionStep]:
     """Return the steps from ``rows`` to ``target``, in order; an empty list means that the target is reached."""
+    from alembic.util import CommandError  # noqa: PLC0415  # a run that only waits does without Alembic
+
     try:
         # Alembic's annotation says one revision; its own run_migrations() passes the tuple of all rows.
         current: Any = tuple(rows)
@@ -66,55 +63,10 @@ def _no_plan(script: ScriptDirectory, target: str, said: str) -> InvalidRevision
     return InvalidRevisions(f"No way to {target!r}: {said.rstrip('.')}. The heads of this image: {heads}.")
 
 
-def going_back(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[RevisionStep]:
-    """Return the steps back from ``rows`` to ``target``, the newest first, as `alembic downgrade` would take them."""
-    try:
-        current: Any = tuple(rows)
-        return list(script._downgrade_revs(target, current))
-    except CommandError as error:
-        # A revision that another one depends on is no row of its own: Alembic then takes "already there" for an error.
-        if _contains(script, target, rows):
-            return []
-        raise InvalidRevisions(
-            f"No way back to {target!r} from {', '.join(sorted(rows)) or 'base'}: {str(error).rstrip('.')}.",
-            advice="Name a revision that the database contains (see `lockgate history`), `base`, or `<label>@base`.",
-        ) from error
-
-
-def _contains(script: ScriptDirectory, target: str, rows: Iterable[str]) -> bool:
-    try:
-        named = {revision.revision for revision in script.get_revisions(target) if revision is not None}
-    except CommandError:
-        return False
-    return bool(named) and named <= ancestors(rows, graph(script))
-
-
-def above(contained: Iterable[str], heads: Iterable[str], known: Parents) -> list[str]:
-    """Return what of ``contained`` builds on ``heads``, in an order in which it can be taken back.
-
-    What is in a branch of its own stays: nobody has said that it should go.
-    """
-    heads = set(heads)
-    below = ancestors(heads, known)
-    rest = {name for name in contained if name not in below and ancestors([name], known) & heads}
-    order: list[str] = []
-    while rest:
-        free = rest - {parent for name in rest for parent in known.get(name, ())}
-        if not free:
-            raise InvalidRevisions(f"The revisions {', '.join(sorted(rest))} build on each other in a circle.")
-        order += sorted(free)
-        rest -= free
-    return order
-
-
-def tips(revisions: Iterable[str], known: Parents) -> tuple[str, ...]:
-    """Return those that no other of them builds on: the rows of a version table that contains them."""
-    revisions = set(revisions)
-    return tuple(sorted(revisions - {parent for name in revisions for parent in known.get(name, ())}))
-
-
 def target_heads(script: ScriptDirectory, target: str, steps: Iterable[RevisionStep]) -> tuple[str, ...]:
     """Return the revisions that ``target`` names; for a form like ``abc+2`` the end of the plan."""
+    from alembic.util import CommandError  # noqa: PLC0415  # as above
+
     try:
         found = script.get_revisions(target)
     except CommandError:
