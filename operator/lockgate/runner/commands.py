@@ -37,7 +37,7 @@ def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher
         error = interruption.cause or Interrupted("The process was asked to end.")
         os._exit(publish(run.report("", error)))
 
-    interruption.listen(cancel=lambda end: cancel_sessions(run.database, run.sessions.pids, end=end), give_up=give_up)
+    interruption.listen(cancel=lambda end: cancel_sessions(run.database, run.sessions, end=end), give_up=give_up)
     interruption.limit(configuration.run_timeout)
     reason, error = _end(run.execute, interruption)
     return publish(run.report(reason, error))
@@ -103,7 +103,7 @@ def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, Lock
     except StopRequested:
         return "", interruption.cause or Interrupted("The process was asked to end.")
     except Exception as error:  # whatever it is, a report has to be written
-        if interruption.cause is None and outcome.sqlstate_of(error) == "":
+        if interruption.cause is None and outcome.code_of(error) == "":
             _show(error)
         return "", interruption.cause or _unexpected(error)
     return reason, None
@@ -112,7 +112,7 @@ def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, Lock
 def _unexpected(error: Exception) -> LockgateError:
     """Turn what nobody expected into an error of our tree: a lost database is one, a defect of Lockgate's another."""
     known = outcome.classify(error)
-    if known.retryable or outcome.sqlstate_of(error):
+    if known.retryable or outcome.code_of(error):
         return known
     return LockgateError(
         f"Lockgate failed: {outcome.brief(error)}.", advice="The log before this line shows where; please report it."

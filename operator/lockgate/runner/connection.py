@@ -19,8 +19,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.pool import NullPool
 
+from lockgate.runner.backends import backend_of
+from lockgate.runner.backends.backend import Backend
 from lockgate.runner.database_url import own_url
-from lockgate.runner.session_settings import Settings, settings_statement
+from lockgate.runner.session_settings import Settings, application_name
 
 __all__ = ["Database", "OwnConnection", "is_own_thread", "parse_url"]
 
@@ -48,6 +50,7 @@ class Database:
     def __init__(self, url: URL, settings: Settings) -> None:
         """Remember the URL and what each session is given; opens nothing."""
         self.url = url
+        self.backend = backend_of(url.get_backend_name())
         self._settings = settings
 
     def connect(self, role: str) -> OwnConnection:
@@ -55,11 +58,12 @@ class Database:
 
         Raises what the driver raises: `outcome.classify` knows what it means.
         """
-        asynchronous = self.url.get_dialect().is_async
-        opened = _Asynchronous(self.url) if asynchronous else _Synchronous(self.url)
-        connection = OwnConnection(opened)
+        url, settings = self.backend.own(self.url, role), self._settings.named(role)
+        arguments = self.backend.connect_arguments(url, CONNECT_SECONDS)
+        opened = _Asynchronous(url, arguments) if url.get_dialect().is_async else _Synchronous(url, arguments)
+        connection = OwnConnection(opened, self.backend, application_name(settings), stands_in=url != self.url)
         try:
-            connection.rows(settings_statement(self._settings.named(role)))
+            self.backend.prepare(connection.rows, settings)
         except BaseException:
             connection.close()
             raise
@@ -69,8 +73,13 @@ class Database:
 class OwnConnection:
     """One autocommit session; every call is one statement and over when it returns."""
 
-    def __init__(self, opened: _Synchronous | _Asynchronous) -> None:
+    def __init__(self, opened: _Synchronous | _Asynchronous, backend: Backend, name: str, *, stands_in: bool) -> None:
         self._opened = opened
+        self.backend = backend
+        self.name = name
+        """What it is called where the server shows such names."""
+        self.stands_in = stands_in
+        """It is empty, because there is no database yet (SQLite): for the next look there may be one."""
         self.reported_pid: int | None = opened.run(reported_pid)
         """The backend's process id as said at connect, which behind a pooler is not the backend's."""
 
@@ -122,9 +131,9 @@ def _own_work() -> Iterator[None]:
 
 
 class _Synchronous:
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, arguments: dict[str, Any]) -> None:
         with _own_work():
-            self._engine = create_engine(url, poolclass=NullPool, connect_args=_connect_arguments(url), future=True)
+            self._engine = create_engine(url, poolclass=NullPool, connect_args=arguments, future=True)
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def run(self, function: Callable[[Connection], T]) -> T:
@@ -136,12 +145,12 @@ class _Synchronous:
 
 
 class _Asynchronous:
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, arguments: dict[str, Any]) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="lockgate-database", daemon=True)
         self._thread.start()
         try:
-            self._connection = self._wait(self._connect(url))
+            self._connection = self._wait(self._connect(url, arguments))
         except BaseException:
             self._end()
             raise
@@ -151,10 +160,10 @@ class _Asynchronous:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    async def _connect(self, url: URL) -> Any:
+    async def _connect(self, url: URL, arguments: dict[str, Any]) -> Any:
         from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  # needs greenlet, which only async images have
 
-        self._engine = create_async_engine(url, poolclass=NullPool, connect_args=_connect_arguments(url))
+        self._engine = create_async_engine(url, poolclass=NullPool, connect_args=arguments)
         connection = await self._engine.connect()
         return await connection.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -172,14 +181,6 @@ class _Asynchronous:
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
-
-
-def _connect_arguments(url: URL) -> dict[str, Any]:
-    """Bound the time to connect; the drivers call it differently."""
-    driver = url.drivername.partition("+")[2]
-    if driver in ("asyncpg", "pg8000"):
-        return {"timeout": CONNECT_SECONDS}
-    return {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
 
 
 def _quietly(close: Callable[[], object]) -> None:

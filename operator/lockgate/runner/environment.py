@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import text
 
-from lockgate.errors import DatabaseUnreachable, LockgateError, UnsupportedDatabase
+from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.report import Applied
 from lockgate.runner import history, plan
-from lockgate.runner.arrival import Arrival, arrive, keep_settings
+from lockgate.runner.arrival import Arrival, arrive, asking, keep_settings
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.interruption import Interruption
-from lockgate.runner.lock import holds
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
 from lockgate.runner.sessions import EnvironmentSessions
@@ -133,8 +132,6 @@ class EnvironmentEntry:
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
         try:
-            if connection.dialect.name != "postgresql":
-                raise UnsupportedDatabase(f"env.py migrates a {connection.dialect.name} database.")
             arrival = arrive(
                 connection,
                 schema=options.get("version_table_schema"),
@@ -239,8 +236,7 @@ class EnvironmentEntry:
         seen, connection = self._by_context[id(ctx)], ctx.connection
         self._interruption.check()
         assert connection is not None  # noqa: S101  # a revision ran over it
-        # The right to write history is asked again: a revision may have SET ROLE.
-        fenced, may_write = connection.execute(text(f"SELECT ({holds(seen.arrival.fence)}), {history.MAY_WRITE}")).one()
+        fenced, may_write = seen.arrival.backend.look_again(asking(connection), seen.arrival.fence)
         if not fenced:
             self.refusal = DatabaseUnreachable(
                 "The session that held the lock was lost during a revision, which is rolled back."

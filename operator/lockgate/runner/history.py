@@ -27,11 +27,10 @@ __all__ = [
     "ensure",
     "is_other_source",
     "lineage",
-    "located",
+    "lineage_of",
     "may_read",
     "quoted",
     "record",
-    "rows_of",
     "sources",
 ]
 
@@ -107,6 +106,8 @@ OTHER_ROLE = (
     " Grant it USAGE on the schema lockgate, and SELECT and INSERT on its table history."
 )
 
+NOT_KEPT = "no audit trail, no fast path, and a database that is ahead of an older image is refused."
+
 NAMESAKE = (
     "No history and no fast path: the role is called lockgate, and a schema of that name would come first in its"
     " search_path, so that the application's tables would land there. Use a role of another name."
@@ -115,6 +116,8 @@ NAMESAKE = (
 
 def ensure(connection: OwnConnection) -> str:
     """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
+    if not connection.backend.keeps_history:
+        return f"No history on {connection.backend.spoken}: {NOT_KEPT}"
     if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')}"):
         return ""
     if connection.value("SELECT current_user = 'lockgate'"):
@@ -185,31 +188,9 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def rows_of(connection: OwnConnection, schema: str, table: str) -> tuple[str, ...]:
-    """Return the rows of a version table; none where the table does not exist."""
-    name = f"{quoted(schema)}.{quoted(table)}"
-    if connection.value("SELECT to_regclass(CAST(:name AS text)) IS NULL", name=name):
-        return ()
-    return tuple(sorted(str(row[0]) for row in connection.rows(f"SELECT version_num FROM {_plain(name)}")))
-
-
-def located(connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
-    """Find a version table as Alembic would, in ``schema`` or by the search_path.
-
-    Returns (schema, rows); the schema is empty where there is no such table.
-    """
-    name = quoted(table) if not schema else f"{quoted(schema)}.{quoted(table)}"
-    found = connection.rows(
-        "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.oid = to_regclass(CAST(:name AS text))",
-        name=name,
-    )
-    return (found[0][0], rows_of(connection, found[0][0], table)) if found else ("", ())
-
-
-def _plain(name: str) -> str:
-    """Keep a colon in a quoted name from being taken for a parameter."""
-    return name.replace(":", "\\:")
+def lineage_of(connection: OwnConnection) -> dict[str, tuple[str, ...]]:
+    """Return `lineage` over a connection of Lockgate's own; empty where the database keeps no history."""
+    return lineage(connection.rows) if connection.backend.keeps_history else {}
 
 
 def lineage(query: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, tuple[str, ...]]:

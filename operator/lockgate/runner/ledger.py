@@ -15,7 +15,7 @@ __all__ = ["Ledger", "is_in_transaction", "is_repeatable", "only_reads"]
 
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _READS = re.compile(
-    r"(?:SHOW|SET|RESET|BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|LOCK|DISCARD)\b"
+    r"(?:SHOW|SET|RESET|BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|LOCK|UNLOCK|DISCARD|PRAGMA|USE|DESC|DESCRIBE)\b"
     r"|(?:SELECT|VALUES|TABLE|WITH|EXPLAIN)\b(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE|INTO)\b)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -45,6 +45,10 @@ def is_in_transaction(connection: Any) -> bool | None:
     driver = getattr(connection, "driver_connection", None) or connection
     if hasattr(driver, "is_in_transaction"):
         return bool(driver.is_in_transaction())  # asyncpg
+    if isinstance(getattr(driver, "in_transaction", None), bool):
+        return bool(driver.in_transaction)  # sqlite3, aiosqlite, MySQL's own connector
+    if isinstance(getattr(driver, "server_status", None), int):
+        return bool(driver.server_status & 1)  # PyMySQL and its kin: SERVER_STATUS_IN_TRANS of the last answer
     status = getattr(getattr(driver, "info", None), "transaction_status", None)
     return None if status is None else int(status) != 0  # psycopg and psycopg2: libpq's PQTRANS_IDLE
 
@@ -100,6 +104,16 @@ class Ledger:
         """Note that the transaction of this connection is taken back."""
         self._open.pop(key, None)
         self._last = None
+
+    def committed_itself(self, key: int) -> None:
+        """Note that a statement that failed had committed what was done before it."""
+        self.committed += self._open.pop(key, []) if self._following else []
+
+    def lost(self, key: int, statement: str) -> None:
+        """Note that the connection was lost in a statement that commits by itself: perhaps it has, perhaps not."""
+        if self._following:
+            self.committed += [*self._open.pop(key, []), statement]
+            self.uncertain = True
 
     def failed(self, *, lost: bool) -> None:
         """Note an error between statements: of the commit, if one was under way; ``lost``: the connection is gone."""

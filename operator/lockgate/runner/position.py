@@ -108,8 +108,8 @@ def reading() -> Iterator[None]:
 
 def read_position(connection: OwnConnection, schema: str, table: str) -> Position:
     """Read a version table, and the lineage of what is in it."""
-    found, rows = history.located(connection, schema, table)
-    return Position(found, table, rows, history.lineage(connection.rows))
+    found, rows = connection.backend.located(connection, schema, table)
+    return Position(found, table, rows, history.lineage_of(connection))
 
 
 def compare(script: ScriptDirectory, position: Position, *, target: str, accept: bool) -> Verdict:

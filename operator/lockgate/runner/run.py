@@ -18,6 +18,8 @@ from lockgate.errors import CheckFailed, DatabaseUnreachable, LockgateError
 from lockgate.report import CheckResult, Report
 from lockgate.runner import history, outcome, unverified
 from lockgate.runner.account import Account, run_report
+from lockgate.runner.backends.fitting import fitted
+from lockgate.runner.cancellation import end_abandoned
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
 from lockgate.runner.drift import check_drift
@@ -27,13 +29,12 @@ from lockgate.runner.first_connection import CONNECT_PATIENCE, connect_patiently
 from lockgate.runner.health import Baseline, Surroundings, baseline, check_health
 from lockgate.runner.index_builds import IndexBuilds
 from lockgate.runner.interruption import Interruption
-from lockgate.runner.lock import AdvisoryLock, Holder, acquire, leader_key
+from lockgate.runner.lock import Holder, acquire, leader_key
 from lockgate.runner.migrate import backoff, migrate
 from lockgate.runner.monitor import Monitor
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
 from lockgate.runner.satisfied import Satisfied, recall, remember
-from lockgate.runner.server import examine, objection
 from lockgate.runner.session_settings import Settings
 from lockgate.runner.sessions import EnvironmentSessions
 from lockgate.runner.verification import VersionTables
@@ -74,6 +75,7 @@ class Run:
         project = load_project(self.configuration, Path.cwd(), os.environ)
         self.narrator.redact.learn(project.url)
         self.database = Database(parse_url(project.url), self.settings)
+        self.configuration = fitted(self.configuration, self.database.backend)
         while True:
             connection = self._connect("leader")
             try:
@@ -93,13 +95,12 @@ class Run:
         return self.account.attempts >= self.configuration.ddl_lock_attempts
 
     def _over(self, connection: OwnConnection, database: Database, project: Project) -> str:
-        server = examine(connection, database.connect)
-        error = objection(server)
+        fingerprint, error = database.backend.examine(connection, database.connect)
         if error is not None:
             raise error
         if self._is_satisfied(connection, project):
             return "NothingToDo"
-        return self._lead(connection, project, server.fingerprint)
+        return self._lead(connection, project, fingerprint)
 
     def _connect(self, role: str) -> OwnConnection:
         database = self.database
@@ -119,7 +120,8 @@ class Run:
 
     def _lead(self, connection: OwnConnection, project: Project, fingerprint: str) -> str:
         # Not the session's schema: that may change while pods wait, and all of them have to agree on the key.
-        lock = AdvisoryLock(connection.rows, scope := leader_key(project.version_schema, project.version_table))
+        scope = leader_key(project.version_schema, project.version_table)
+        lock = connection.backend.leader(connection, project.version_schema, project.version_table)
         self.lock_wait = acquire(
             lock,
             wait=self.configuration.lock_wait,
@@ -184,6 +186,7 @@ class Run:
                 )
         finally:
             tables.close()
+            end_abandoned(database, self.sessions)
             if builds.dropped:
                 self.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
 

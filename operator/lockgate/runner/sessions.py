@@ -17,12 +17,14 @@ from typing import Any, Protocol
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from lockgate.runner.backends import KINDS, backend_of, kind_of
+from lockgate.runner.backends.backend import Ask
 from lockgate.runner.connection import is_own_thread
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.ledger import Ledger, is_in_transaction
-from lockgate.runner.session_settings import Settings, settings_statement
+from lockgate.runner.session_settings import Settings
 
-__all__ = ["EnvironmentSessions", "Preparation", "Statement", "built_index", "is_patient"]
+__all__ = ["EnvironmentSessions", "Preparation", "Statement", "asking", "built_index", "is_patient"]
 
 _PATIENT = re.compile(
     r"\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY|DROP\s+INDEX\s+CONCURRENTLY|REINDEX\b.*\bCONCURRENTLY"
@@ -76,7 +78,11 @@ class EnvironmentSessions:
         self.settings = settings
         self._interruption = interruption
         self.pids: set[int] = set()
-        """Backends of env.py's open connections, also for the thread that cancels."""
+        """Sessions of env.py's open connections, also for the thread that cancels."""
+        self.abandoned: set[int] = set()
+        """Sessions of which the client went away in the middle of a statement; MySQL goes on with it."""
+        self._files: dict[int, Any] = {}
+        """Open connections to SQLite, which only this process can interrupt."""
         self.running: Statement | None = None
         self.failed: str = ""
         """Text of the statement that failed last."""
@@ -111,16 +117,29 @@ class EnvironmentSessions:
             event.remove(Engine, name, listener)
 
     def _connected(self, connection: Any, record: Any) -> None:
-        if is_own_thread() or not is_postgresql(connection):
+        kind = "" if is_own_thread() else kind_of(connection)
+        if not kind:
             return
-        raw(connection, settings_statement(self.settings))
-        pid = raw(connection, "SELECT pg_backend_pid()")[0][0]
+        backend, ask = backend_of(kind), asking(connection)
+        backend.prepare(ask, self.settings)
+        session = backend.session_of(ask)
         connection.commit()  # or the settings would be rolled back, and Alembic think that a transaction is open
-        record.info["lockgate_pid"] = pid
-        self.pids.add(pid)
+        record.info["lockgate_session"] = session
+        if session:
+            self.pids.add(session)
+        else:
+            self._files[id(connection)] = connection
 
-    def _closed(self, connection: Any, record: Any) -> None:  # noqa: ARG002  # the signature is SQLAlchemy's
-        self.pids.discard(record.info.get("lockgate_pid"))
+    def _closed(self, connection: Any, record: Any) -> None:
+        self._files.pop(id(connection), None)
+        self.pids.discard(record.info.get("lockgate_session"))
+
+    def interrupt(self) -> None:
+        """Interrupt what runs in SQLite, from any thread; on a server that takes a connection of its own."""
+        for connection in tuple(self._files.values()):
+            driver = getattr(connection, "driver_connection", None) or connection
+            with contextlib.suppress(Exception):  # it may have been closed meanwhile
+                getattr(driver, "_conn", driver).interrupt()  # aiosqlite's own interrupt() has to be awaited
 
     def _returned(self, connection: Any, record: Any) -> None:
         """Give the fences back where env.py keeps the session in a pool: nobody would ever get them otherwise."""
@@ -128,13 +147,13 @@ class EnvironmentSessions:
         if keys and connection is not None:
             try:
                 for key in sorted(keys):
-                    raw(connection, f"SELECT pg_advisory_unlock({key})")
+                    backend_of(kind_of(connection)).release(asking(connection), key)
                 connection.commit()
             except Exception:  # a session that takes no statement keeps no lock once it is closed
                 record.invalidate()
 
     def _before(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
-        if is_own_thread() or connection.dialect.name != "postgresql":
+        if is_own_thread() or connection.dialect.name not in KINDS:
             return
         self._interruption.check()
         self.ledger.starts()
@@ -143,20 +162,21 @@ class EnvironmentSessions:
         if is_patient(statement) and self.preparation is not None:
             self.preparation.prepare(connection, statement)
             self._interruption.check()
-        self.running = Statement(connection.info.get("lockgate_pid", 0), statement, time.monotonic())
+        self.running = Statement(connection.info.get("lockgate_session", 0), statement, time.monotonic())
         if is_patient(statement):
             dbapi = dbapi_of(connection)
             connection.info["lockgate_lock_timeout"] = raw(dbapi, "SELECT current_setting('lock_timeout')")[0][0]
             raw(dbapi, "SET lock_timeout = 0")
 
     def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
-        if is_own_thread() or connection.dialect.name != "postgresql":
+        if is_own_thread() or connection.dialect.name not in KINDS:
             return
         self.running = None
         dbapi = dbapi_of(connection)
         within = is_in_transaction(dbapi)
         if within is None:
             within = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
+            within = within and not backend_of(connection.dialect.name).commits(statement)
         self.ledger.ran(id(dbapi), statement, in_transaction=within)
         _restore(connection)
         if is_patient(statement) and self.preparation is not None:
@@ -169,7 +189,7 @@ class EnvironmentSessions:
         if not self.ledger.has_open(id(dbapi)):
             return
         try:
-            wrote = raw(dbapi, "SELECT txid_current_if_assigned() IS NOT NULL")[0][0]
+            wrote = backend_of(connection.dialect.name).wrote(asking(dbapi))
         except Exception:  # of a transaction that failed nothing is committed
             self.ledger.rolled_back(id(dbapi))
         else:
@@ -180,15 +200,35 @@ class EnvironmentSessions:
             self.ledger.rolled_back(id(dbapi_of(connection)))
 
     def _error(self, context: Any) -> None:
-        if is_own_thread() or (context.engine is not None and context.engine.dialect.name != "postgresql"):
+        if is_own_thread() or (context.engine is not None and context.engine.dialect.name not in KINDS):
             return
-        self.running = None
+        statement, self.running = self.running, None
+        left = context.is_disconnect or not isinstance(context.original_exception, Exception)
+        known = context.engine if context.engine is not None else context.connection
+        if left and statement is not None and known is not None and backend_of(known.dialect.name).outlives_clients:
+            self.abandoned.add(statement.pid)
         if context.statement is None:
             self.ledger.failed(lost=context.is_disconnect)
+        elif context.connection is not None:
+            self._failed_in(context.connection, context.statement, lost=context.is_disconnect)
         self.failed = context.statement or ""
         self.errors.append(context.original_exception)
         if context.connection is not None and not context.is_disconnect:
             _restore(context.connection)
+
+    def _failed_in(self, connection: Any, statement: str, *, lost: bool) -> None:
+        """Ask what a failed statement of MySQL has committed: DDL commits what was done before it, also if it fails."""
+        backend = backend_of(connection.dialect.name)
+        if not backend.commits(statement):
+            return
+        dbapi = dbapi_of(connection)
+        if lost:
+            self.ledger.lost(id(dbapi), statement)
+        elif self.ledger.has_open(id(dbapi)):
+            with contextlib.suppress(Exception):
+                raw(dbapi, "DO 0")  # the answer to an error does not say whether a transaction is open; this one does
+            if not is_in_transaction(dbapi):
+                self.ledger.committed_itself(id(dbapi))
 
 
 def _restore(connection: Any) -> None:
@@ -207,10 +247,9 @@ def dbapi_of(connection: Any) -> Any:
     return getattr(pooled, "dbapi_connection", None) or pooled.connection
 
 
-def is_postgresql(connection: Any) -> bool:
-    """Return whether this is a DBAPI connection (or SQLAlchemy's adapter of one) to PostgreSQL."""
-    module = type(connection).__module__
-    return module.split(".")[0] in ("psycopg", "psycopg2", "pg8000") or "dialects.postgresql" in module
+def asking(connection: Any) -> Ask:
+    """Return what runs a statement below SQLAlchemy's Connection, as `raw`; without parameters."""
+    return lambda sql: raw(connection, sql)
 
 
 def raw(connection: Any, sql: str) -> list[tuple[Any, ...]]:

@@ -84,6 +84,8 @@ class Wait:
         try:
             self.connection = self.connection or database.connect("wait")
             lineage = self._read(self.connection, project)
+            if self.connection.stands_in:
+                self._close()
         except Exception as caught:
             self._close()
             error = outcome.classify(caught, connecting=True)
@@ -96,8 +98,8 @@ class Wait:
         schema, _, table = self.configuration.version_table.rpartition(".")
         if not table:
             schema, table = (project.version_schema, project.version_table) if project else ("", "alembic_version")
-        _, self.rows = history.located(connection, schema, table)
-        return history.lineage(connection.rows)
+        _, self.rows = connection.backend.located(connection, schema, table)
+        return history.lineage_of(connection)
 
     def _missing(self, project: Project | None, own: plan.Parents, lineage: plan.Parents) -> str | None:
         self.contained = plan.ancestors(self.rows, lineage, own)
