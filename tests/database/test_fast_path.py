@@ -54,3 +54,31 @@ def test_the_fast_path_is_taken_whatever_time_zone_env_py_sets(project, run):
     assert run(folder).code == 0
 
     assert not run(folder).progress
+
+
+def test_what_pyproject_toml_says_takes_part(project, run, database):
+    folder = project("sync")
+    file = folder / "pyproject.toml"
+    file.write_text('[tool.lockgate]\ntarget = "r2"\n')
+
+    assert run(folder).report.reached == ("r2",)
+    assert not run(folder).progress
+
+    file.write_text('[tool.lockgate]\ntarget = "heads"\n')
+    assert run(folder).report.reached == ("r4",)
+
+    file.write_text('[[tool.lockgate.checks]]\nsql.query = "SELECT false"\n')
+    assert run(folder).reason == "CheckFailed"
+    assert database.value("SELECT version_num FROM alembic_version") == "r4"
+
+
+def test_revisions_in_a_folder_that_only_env_py_names_are_found_by_the_next_run(project, run, database):
+    folder = project("worker_thread")
+    assert run(folder).code == 0
+    (folder.parent / "revisions" / "r5.py").write_text(
+        "revision, down_revision = 'r5', 'r4'\n\n\ndef upgrade():\n    pass\n"
+    )
+
+    result = run(folder)
+
+    assert (result.code, result.report.reached) == (0, ("r5",)), result.output

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from lockgate.errors import DatabaseBusy, TransactionPooler
-from lockgate.runner import history
+from lockgate.runner import lineage
 from lockgate.runner.backends import backend_of
 from lockgate.runner.backends.backend import Ask, Backend, Facts, Key
 from lockgate.runner.connection import reported_pid
@@ -74,7 +74,7 @@ def arrive(
     backend, ask = backend_of(connection.dialect.name), asking(connection)
     with in_own_transaction(connection):
         facts = backend.facts(ask, schema, table)
-        lineage, sources = _recorded(ask, f"{facts.schema}.{table}") if facts.writes_history else ({}, {})
+        parents, sources = _recorded(ask, facts.schema, table) if facts.writes_history else ({}, {})
         backend.prepare(ask, settings)
     if facts.objection is not None:
         raise facts.objection
@@ -89,7 +89,7 @@ def arrive(
         writes_history=facts.writes_history,
         encoding=facts.encoding,
         url=connection.engine.url,
-        lineage=lineage,
+        lineage=parents,
         sources=sources,
     )
     _take_fence(connection, arrival, fence_wait, narrator)
@@ -116,8 +116,8 @@ def asking(connection: Connection) -> Ask:
     return ask
 
 
-def _recorded(ask: Ask, version_table: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    return history.lineage(ask), history.sources(ask, version_table)
+def _recorded(ask: Ask, schema: str, table: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    return lineage.lineage(ask, schema, table), lineage.sources(ask, schema, table)
 
 
 def _take_fence(connection: Connection, arrival: Arrival, wait: float, narrator: Narrator) -> None:

@@ -31,6 +31,7 @@ from lockgate.runner.backends import backend_of, kind_of
 from lockgate.runner.checks import DriftCheck, listed
 from lockgate.runner.connection import is_own_thread
 from lockgate.runner.differences import Difference, describe
+from lockgate.runner.entering import run_env_file
 from lockgate.runner.outcome import brief, classify, is_refused_write, where
 from lockgate.runner.project import Project
 from lockgate.runner.redaction import Redactor
@@ -98,7 +99,7 @@ def _enter(project: Project, target: str, found: Comparison, redact: Redactor) -
             configure(connection, *args, **kwargs)
 
         environment.configure = configured  # type: ignore[method-assign]  # on the instance, as for a migration
-        project.script.run_env()
+        run_env_file(project.script, has_begun=lambda: bool(found.contexts or found.error))
 
 
 def _forbid_writes(connection: Any) -> None:

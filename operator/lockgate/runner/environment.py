@@ -18,9 +18,10 @@ from sqlalchemy import text
 
 from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.report import Applied
-from lockgate.runner import history, plan
+from lockgate.runner import history
 from lockgate.runner.arrival import Arrival, arrive, asking, keep_settings
 from lockgate.runner.configuration import Configuration
+from lockgate.runner.entering import run_env_file
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
@@ -28,6 +29,8 @@ from lockgate.runner.sessions import EnvironmentSessions
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
+
+    from lockgate.runner.course import Course
 
 __all__ = ["EnvironmentEntry", "Seen"]
 
@@ -63,6 +66,7 @@ class EnvironmentEntry:
         self,
         *,
         project: Project,
+        course: Course,
         configuration: Configuration,
         sessions: EnvironmentSessions,
         narrator: Narrator,
@@ -70,12 +74,12 @@ class EnvironmentEntry:
         fence_wait: Callable[[], float],
     ) -> None:
         self._project = project
+        self._course = course
         self._configuration = configuration
         self._sessions = sessions
         self._narrator = narrator
         self._interruption = interruption
         self._fence_wait = fence_wait
-        self._graph: dict[str, tuple[str, ...]] | None = None
         self._by_context: dict[int, Seen] = {}
         self.seen: list[Seen] = []
         self.refusal: LockgateError | None = None
@@ -87,16 +91,9 @@ class EnvironmentEntry:
         """env.py holds the transaction: it was left after one revision, so that this one is committed by itself."""
 
     @property
-    def graph(self) -> dict[str, tuple[str, ...]]:
-        """The image's revisions and their parents; read inside env.py: revision files may need what it sets up."""
-        if self._graph is None:
-            self._graph = plan.graph(self._project.script)
-        return self._graph
-
-    @property
-    def target(self) -> str:
-        """What was asked for."""
-        return self._configuration.target
+    def course(self) -> Course:
+        """Where this entry leads."""
+        return self._course
 
     @property
     def failed_statement(self) -> str:
@@ -111,7 +108,7 @@ class EnvironmentEntry:
     def run(self) -> None:
         """Run env.py; raises whatever it raises."""
         script = self._project.script
-        options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": self._configuration.target}
+        options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": self._course.destination}
         with self._sessions, EnvironmentContext(self._project.config, script, fn=self.steps, **options) as environment:
             configure = environment.configure
 
@@ -127,7 +124,7 @@ class EnvironmentEntry:
                     self._by_context[id(environment.get_context())] = seen
 
             environment.configure = configured  # type: ignore[method-assign]  # on the instance, that is the whole idea
-            script.run_env()
+            run_env_file(script, has_begun=lambda: bool(self.seen or self.refusal))
 
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
@@ -150,7 +147,8 @@ class EnvironmentEntry:
         """Yield the revisions to apply; what follows a ``yield`` happens when that revision's transaction is over."""
         seen = self._by_context[id(context)]
         try:
-            steps = self._plan(seen, tuple(rows))
+            seen.ran, seen.rows = True, tuple(rows)
+            steps = self._course.steps(seen, context)
         except LockgateError as error:
             self.refusal = error
             raise
@@ -162,44 +160,6 @@ class EnvironmentEntry:
             if seen.arrival.in_transaction and position < len(steps):
                 self.more = True
                 return
-
-    def _plan(self, seen: Seen, rows: tuple[str, ...]) -> list[RevisionStep]:
-        script, target = self._project.script, self._configuration.target
-        seen.ran, seen.rows = True, rows
-        seen.changed = self._changed(seen, rows)
-        unknown = plan.unknown_rows(rows, self.graph)
-        if unknown:
-            seen.target = plan.target_heads(script, target, ())
-            self._judge_ahead(seen, unknown)
-            return []
-        steps = plan.pending(script, target, rows)
-        seen.target, seen.planned = plan.target_heads(script, target, steps), len(steps)
-        self._narrator.tell(
-            "planned",
-            f"{len(steps)} revision(s) to apply to {seen.arrival.table}" if steps else "",
-            current=rows,
-            target=seen.target,
-            pending=len(steps),
-        )
-        return steps
-
-    def _changed(self, seen: Seen, rows: tuple[str, ...]) -> tuple[str, ...]:
-        applied = plan.ancestors(rows, self.graph, seen.arrival.lineage)
-        recorded = {
-            revision: sha for revision, sha in seen.arrival.sources.items() if revision in applied & set(self.graph)
-        }
-        files = {}
-        for script in self._project.script.walk_revisions() if recorded else ():
-            files[script.revision] = script.path
-        return tuple(sorted(name for name, sha in recorded.items() if history.is_other_source(files[name], sha)))
-
-    def _judge_ahead(self, seen: Seen, unknown: tuple[str, ...]) -> None:
-        recorded = seen.arrival.lineage
-        accept = self._configuration.database_ahead == "Accept"
-        error = plan.ahead(seen.rows, unknown, seen.target, self.graph, recorded, accept=accept)
-        if error is not None:
-            raise error
-        seen.is_ahead = True
 
     def _begin(self, seen: Seen, step: RevisionStep, position: int, context: MigrationContext) -> None:
         revision = step.revision.revision
@@ -252,7 +212,7 @@ class EnvironmentEntry:
             self._configuration,
             version_table=f"{seen.arrival.schema}.{seen.arrival.table}",
             revision=revision,
-            parents=self.graph.get(revision, ()),
+            parents=tuple(step.revision._all_down_revisions),
             message=step.doc or "",
             path=step.revision.path,
             encoding=seen.arrival.encoding,

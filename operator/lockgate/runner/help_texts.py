@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["DESCRIPTIONS", "EXIT_CODES"]
+__all__ = ["DESCRIPTIONS", "EXAMPLES", "EXIT_CODES", "GENERAL", "SOURCES"]
+
+GENERAL = """\
+Applies Alembic migrations: one process at a time, with bounded lock waits and a clear report. env.py stays as it is.
+
+  lockgate plan      see what would be applied
+  lockgate migrate   apply it, as `alembic upgrade heads` would
+
+`lockgate COMMAND --help` explains a command, its flags and their variables.
+"""
+
+SOURCES = """\
+In brackets: the variable that says the same, and the key of [tool.lockgate] in pyproject.toml. The flag wins over the
+variable, the variable over the file. Durations are written like 500ms, 30s, 15m or 1h30m.
+"""
 
 EXIT_CODES = """\
 exit codes:
@@ -63,3 +77,36 @@ DESCRIPTIONS = {
     "unlock": ("end the session that holds the lock", _UNLOCK),
 }
 """For each command a line and a paragraph."""
+
+EXAMPLES = {
+    "migrate": """\
+lockgate migrate
+lockgate migrate --target expand@head --ddl-lock-timeout 200ms
+lockgate migrate --config services/shop/alembic.ini --args '{"tenant": "a"}'
+LOCKGATE_OUTPUT=json lockgate migrate
+""",
+    "wait": """\
+lockgate wait --timeout 1h
+lockgate wait --revision 8a1c2d3e4f50
+""",
+    "status": """\
+lockgate status
+lockgate status --output json | jq .status.pending
+""",
+    "plan": """\
+lockgate plan
+lockgate plan --target 8a1c2d3e4f50
+""",
+    "history": """\
+lockgate history --limit 5
+""",
+    "check": """\
+lockgate check
+lockgate check --checks '[{"exists": {"tables": ["orders"]}}]'
+""",
+    "unlock": """\
+lockgate unlock
+lockgate unlock --yes
+""",
+}
+"""For each command what one types."""

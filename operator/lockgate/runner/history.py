@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -26,12 +24,9 @@ __all__ = [
     "MAY_WRITE",
     "ensure",
     "is_other_source",
-    "lineage",
-    "lineage_of",
     "may_read",
     "quoted",
     "record",
-    "sources",
 ]
 
 _TABLES = (
@@ -186,30 +181,3 @@ def is_other_source(path: str | Path, recorded: str) -> bool:
 def quoted(name: str) -> str:
     """Quote an identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def lineage_of(connection: OwnConnection) -> dict[str, tuple[str, ...]]:
-    """Return `lineage` over a connection of Lockgate's own; empty where the database keeps no history."""
-    return lineage(connection.rows) if connection.backend.keeps_history else {}
-
-
-def lineage(query: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, tuple[str, ...]]:
-    """Return the parents of every revision that was ever applied here, as its image knew them."""
-    if not query(f"SELECT {may_read('history')}")[0][0]:
-        return {}
-    found = query("SELECT revision, parents FROM lockgate.history WHERE direction = 'upgrade' ORDER BY id")
-    return {revision: tuple(json.loads(parents)) for revision, parents in found}
-
-
-def sources(query: Callable[[str], list[tuple[Any, ...]]], version_table: str) -> dict[str, str]:
-    """Return the SHA-256 of the source of every revision that was applied to a version table, as it was the last time.
-
-    ``version_table`` as ``schema.table``, the spelling of `record`.
-    """
-    if not query(f"SELECT {may_read('history')}")[0][0]:
-        return {}
-    found = query(
-        "SELECT version_table, revision, source_sha256 FROM lockgate.history"
-        " WHERE direction = 'upgrade' AND source <> '' ORDER BY id"
-    )
-    return {revision: sha for table, revision, sha in found if table == version_table and sha}

@@ -113,7 +113,7 @@ def _attempt(
         raised = None if isinstance(caught, SystemExit) and not caught.code else caught
     rows = _rows(project, entry, tables, raised, interruption)
     interruption.check()
-    pending = settle(project, entry, account, rows)
+    pending = settle(entry, account, rows)
     moved = any(rows[index] != tuple(sorted(seen.rows)) for index, seen in enumerate(entry.seen))
     cause = cause_of(entry, raised, as_planned=pending == 0 or (entry.more and moved))
     error = error_of(entry, cause, project)

@@ -98,13 +98,25 @@ def ahead(
         )
     missing = sorted(set(heads) - contained)
     if missing:
-        return InvalidRevisions(
-            f"The database is at {names} of another branch: it lacks {', '.join(missing)}.",
-            advice="Deploy an image that contains both, with a merge revision.",
-        )
+        return _lacking(names, missing, partly=all(ancestors([row], lineage, own) & set(heads) for row in unknown))
     if not accept:
         return DatabaseAhead(
             f"The database is ahead of this image, at {names}, and the policy is to block.",
             advice="Deploy an image that contains it, or set policy.databaseAhead to Accept.",
         )
     return None
+
+
+def _lacking(names: str, missing: list[str], *, partly: bool) -> InvalidRevisions:
+    """Refuse what is ahead in one branch and behind in another: nobody has seen these revisions side by side."""
+    lacks = ", ".join(missing)
+    if partly:
+        return InvalidRevisions(
+            f"The database is ahead of this image, at {names}, and behind it in another branch: it lacks {lacks}."
+            " Nothing is applied.",
+            advice=f"Deploy an image that contains both {names} and {lacks}.",
+        )
+    return InvalidRevisions(
+        f"The database is at {names} of another branch: it lacks {lacks}.",
+        advice="Deploy an image that contains both, with a merge revision.",
+    )

@@ -14,16 +14,17 @@ from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import OwnConnection
 from lockgate.runner.interruption import StopRequested
 from lockgate.runner.offline import Planned, Rendering, place
-from lockgate.runner.position import Position, Verdict, compare, folder, named_table, opened, read_position, reading
+from lockgate.runner.position import Position, Verdict, compare, named_table, opened, read_position, reading
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
+from lockgate.runner.project_file import working_directory
 
 __all__ = ["show_plan"]
 
 
 def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
     """Plan; with SQL where env.py takes part, else from the revision files alone."""
-    project = load_project(configuration, folder(), os.environ)
+    project = load_project(configuration, working_directory(), os.environ)
     with opened(project.url, narrator, "plan") as (database, connection):
 
         def read(url: URL, schema: str, table: str) -> Position:

@@ -23,7 +23,7 @@ from lockgate.runner.outcome import brief
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Project", "load_project"]
+__all__ = ["Project", "load_project", "script_folders"]
 
 _OF_THIS_PROCESS = re.compile(r"LOCKGATE_|KUBERNETES_|(?:HOSTNAME|PWD|OLDPWD|SHLVL|TERM|_)$")
 """Variables that differ from pod to pod, and decide nothing in env.py."""
@@ -47,6 +47,10 @@ class Project:
     """Schema of the version table as configured, or nothing: as far as it is known before env.py has run."""
     version_table: str
 
+    def covers(self, folders: tuple[str, ...]) -> bool:
+        """Return whether the digest changes with every file in these folders."""
+        return all(any(Path(folder).is_relative_to(known) for known in self.folders) for folder in folders)
+
 
 def load_project(configuration: Configuration, folder: Path, environ: Mapping[str, str]) -> Project:
     """Read the configuration as the `alembic` command would, from ``folder``; nothing of the application is run."""
@@ -66,8 +70,7 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
         script = ScriptDirectory.from_config(config)
         table = config.get_main_option("version_table") or "alembic_version"
         schema = config.get_main_option("version_table_schema") or ""
-        # Alembic has no public name for the folders of the revision files.
-        folders = tuple(sorted({os.path.realpath(path) for path in map(str, (script.dir, *script._version_locations))}))
+        folders = script_folders(ScriptDirectory.from_config(config))
         said = (configuration.section, configuration.target, sorted(configuration.args), destination(url))
         surroundings = _surroundings(environ, configuration.database_env)
         digest = _digest([file for file in (ini, toml) if file], folders, (*said, surroundings))
@@ -79,6 +82,15 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
             advice="Set alembic.config to the file, as seen from the image's working directory.",
         ) from error
     return Project(config, script, digest, folders, url, schema, table)
+
+
+def script_folders(script: ScriptDirectory) -> tuple[str, ...]:
+    """Return where env.py and the revision files are.
+
+    Not of the ScriptDirectory that env.py gets: Alembic looks once, and env.py may set ``version_locations`` before.
+    """
+    # Alembic has no public name for the folders of the revision files.
+    return tuple(sorted({os.path.realpath(path) for path in map(str, (script.dir, *script._version_locations))}))
 
 
 def _files(named: str, folder: Path) -> tuple[Path | None, Path | None]:

@@ -10,7 +10,6 @@ import os
 import random
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
@@ -22,6 +21,7 @@ from lockgate.runner.backends.fitting import fitted
 from lockgate.runner.cancellation import end_abandoned
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
+from lockgate.runner.course import Course
 from lockgate.runner.drift import check_drift
 from lockgate.runner.durations import spoken
 from lockgate.runner.environment import EnvironmentEntry
@@ -33,10 +33,12 @@ from lockgate.runner.lock import Holder, acquire, leader_key
 from lockgate.runner.migrate import backoff, migrate
 from lockgate.runner.monitor import Monitor
 from lockgate.runner.progress import Narrator
-from lockgate.runner.project import Project, load_project
+from lockgate.runner.project import Project, load_project, script_folders
+from lockgate.runner.project_file import working_directory
 from lockgate.runner.satisfied import Satisfied, recall, remember
 from lockgate.runner.session_settings import Settings
 from lockgate.runner.sessions import EnvironmentSessions
+from lockgate.runner.upgrading import Upgrade
 from lockgate.runner.verification import VersionTables
 
 __all__ = ["Run"]
@@ -72,7 +74,7 @@ class Run:
 
     def execute(self) -> str:
         """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
-        project = load_project(self.configuration, Path.cwd(), os.environ)
+        project = load_project(self.configuration, working_directory(), os.environ)
         self.narrator.redact.learn(project.url)
         self.database = Database(parse_url(project.url), self.settings)
         self.configuration = fitted(self.configuration, self.database.backend)
@@ -138,7 +140,7 @@ class Run:
             self.warnings.append(warning)
         before = self.before or baseline(connection)
         self.before = before if warning else unverified.begin(connection, scope, before)
-        self._migrate(connection, project, fingerprint)
+        self._migrate(connection, project, fingerprint, Upgrade(project, self.configuration, self.narrator))
         if not warning and not self.account.writes_history:
             self.warnings.append(history.OTHER_ROLE)
         self.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
@@ -155,7 +157,7 @@ class Run:
         if self.narrator.progress.waiting_for != said:
             self.narrator.tell("waiting", f"waiting: {said} ({spoken(waited)})", waiting_for=said)
 
-    def _migrate(self, connection: OwnConnection, project: Project, fingerprint: str) -> None:
+    def _migrate(self, connection: OwnConnection, project: Project, fingerprint: str, course: Course) -> None:
         database = self.database
         assert database is not None  # noqa: S101  # execute() has set it
         deadline = time.monotonic() + max(self.configuration.lock_wait - self.lock_wait, 1.0)
@@ -163,6 +165,7 @@ class Run:
         def enter() -> EnvironmentEntry:
             return EnvironmentEntry(
                 project=project,
+                course=course,
                 configuration=self.configuration,
                 sessions=self.sessions,
                 narrator=self.narrator,
@@ -213,6 +216,8 @@ class Run:
     def _remember(self, connection: OwnConnection, project: Project, fingerprint: str) -> None:
         if len(self.account.tables) != 1 or self.account.tables[0][0] != fingerprint or self.account.is_ahead:
             return
+        if not project.covers(script_folders(project.script)):
+            return  # env.py added folders of revisions, which the digest knows nothing of
         _, schema, table = self.account.tables[0]
         account = self.account
         satisfied = Satisfied(schema, table, account.reached, account.target, tuple(sorted(account.revisions)))

@@ -17,9 +17,10 @@ from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import OwnConnection
 from lockgate.runner.durations import spoken
 from lockgate.runner.holders import LockHolder
-from lockgate.runner.position import folder, named_table, opened, read_position
+from lockgate.runner.position import named_table, opened, read_position
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import load_project
+from lockgate.runner.project_file import working_directory
 
 __all__ = ["unlock"]
 
@@ -35,7 +36,7 @@ def unlock(configuration: Configuration, narrator: Narrator) -> Answer:
     """Show the holders, ask where nobody has said --yes, end them, and look whether that helped."""
     # With a URL and a table nothing of the image is needed: whoever breaks a lock may be on another machine.
     alone = configuration.version_table and configuration.url
-    project = None if alone else load_project(configuration, folder(), os.environ)
+    project = None if alone else load_project(configuration, working_directory(), os.environ)
     schema, table = named_table(configuration, project)
     leader = (project.version_schema, project.version_table) if project else (schema, table)
     with opened(project.url if project else configuration.url, narrator, "unlock") as (_, connection):

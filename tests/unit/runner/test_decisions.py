@@ -25,6 +25,7 @@ from lockgate.errors import (
 )
 from lockgate.runner.checks import IndexCheck, SqlCheck, index_result, sql_result
 from lockgate.runner.database_url import own_url
+from lockgate.runner.lineage import merged
 from lockgate.runner.lock import Holder, acquire, fence_key, leader_key
 from lockgate.runner.migrate import LONGEST_PAUSE, backoff, judge
 from lockgate.runner.outcome import brief, classify, sqlstate_of
@@ -156,6 +157,23 @@ def test_a_database_of_another_branch_is_no_database_that_is_ahead():
 
     assert isinstance(error, InvalidRevisions)
     assert "lacks b" in error.message
+
+
+def test_a_database_that_is_ahead_in_one_branch_and_behind_in_another_is_refused_with_both_named():
+    own = {**OWN, "k": (), "l": ("k",)}
+
+    error = ahead(["c", "k"], ["c"], ["b", "l"], own, {"c": ("b",)}, accept=True)
+
+    assert isinstance(error, InvalidRevisions)
+    assert "ahead of this image, at c, and behind it in another branch: it lacks l" in error.message
+
+
+def test_what_another_version_table_recorded_is_no_lineage_unless_that_table_is_gone():
+    gone = [(False, "3", "(2)"), (False, "3", "(2)")]
+
+    assert merged([(True, "2", "(1)"), *gone]) == {"2": "(1)", "3": "(2)"}
+    assert merged([*gone, (True, "3", "(x)")]) == {"3": "(x)"}
+    assert merged([*gone, (False, "3", "(y)")]) == {}
 
 
 def test_a_merge_that_is_known_only_to_history_contains_both_sides():
