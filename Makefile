@@ -55,7 +55,7 @@ check: $(VENV) ## lint, formats, types, import contracts, shell scripts, the cha
 	find . \( -name .venv -o -name .git -o -path ./build \) -prune -o -type f \( -name '*.sh' -o -path ./.ci/run \) -print0 |
 	  xargs -0 $(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR/..
 	for helm in build/tools/helm3 build/tools/helm4; do
-	  if [[ -x $$helm ]]; then $$helm lint --strict --quiet charts/*/; else echo "skipped: helm lint ($$helm is missing: make tools)"; fi
+	  if [[ -x $$helm ]]; then $$helm lint --strict --quiet charts/*/ examples/shop/chart examples/helm-hook; else echo "skipped: helm lint ($$helm is missing: make tools)"; fi
 	done
 	echo "check: all good"
 

@@ -41,12 +41,18 @@ class Arrival:
     in_transaction: bool
     """It arrived inside a transaction of env.py's, which Alembic leaves to env.py."""
     writes_history: bool
+    keeps_statements: bool
     encoding: str
     """Of the database."""
     url: Any
     lineage: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the source of each revision that was applied, as recorded."""
+
+    @property
+    def version_table(self) -> str:
+        """The table, as lockgate.history and lockgate.statements call it."""
+        return f"{self.schema}.{self.table}"
 
 
 @contextmanager
@@ -87,6 +93,7 @@ def arrive(
         fence=backend.fence_key(facts, table),
         in_transaction=in_transaction,
         writes_history=facts.writes_history,
+        keeps_statements=facts.keeps_statements,
         encoding=facts.encoding,
         url=connection.engine.url,
         lineage=parents,

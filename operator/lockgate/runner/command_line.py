@@ -18,8 +18,12 @@ from lockgate.runner.project_file import read_project_file, working_directory
 from lockgate.runner.publication import Publisher, plain_report
 from lockgate.runner.redaction import Redactor
 from lockgate.runner.refusal import refuse
+from lockgate.runner.terminal import open_terminal
 
 __all__ = ["execute", "main"]
+
+WATCHED = ("migrate",)
+"""Commands that a person on a terminal watches."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -46,7 +50,9 @@ def execute(argv: Sequence[str]) -> int:
         configuration = read_configuration(command, flags, os.environ, read_project_file(named, working_directory()))
     except InvalidConfiguration as error:
         return refuse(error, argv, os.environ)
-    narrator = Narrator(output=configuration.output, redact=Redactor([configuration.url]))
+    watched = command in WATCHED and configuration.output == "plain"
+    view = open_terminal(os.environ) if watched else None
+    narrator = Narrator(output=configuration.output, redact=Redactor([configuration.url]), view=view)
     publish = Publisher(narrator, configuration.termination_message)
     try:
         _require_alembic()

@@ -34,6 +34,7 @@ class Configuration:
     ddl_lock_attempts: int
     statement_timeout: float
     database_ahead: str
+    half_applied: str
     checks: tuple[Check, ...]
     resource: str
     image: str

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
-    from lockgate.runner.environment import Seen
+    from lockgate.runner.seen import Seen
 
 __all__ = ["Course"]
 

@@ -30,12 +30,13 @@ from lockgate.runner import arrival, plan
 from lockgate.runner.backends import backend_of, kind_of
 from lockgate.runner.checks import DriftCheck, listed
 from lockgate.runner.connection import is_own_thread
+from lockgate.runner.dbapi import asking
 from lockgate.runner.differences import Difference, describe
 from lockgate.runner.entering import run_env_file
 from lockgate.runner.outcome import brief, classify, is_refused_write, where
 from lockgate.runner.project import Project
 from lockgate.runner.redaction import Redactor
-from lockgate.runner.sessions import EnvironmentSessions, asking
+from lockgate.runner.sessions import EnvironmentSessions
 
 __all__ = ["check_drift", "drift_message"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
@@ -18,45 +18,25 @@ from sqlalchemy import text
 
 from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.report import Applied
-from lockgate.runner import history
-from lockgate.runner.arrival import Arrival, arrive, asking, keep_settings
+from lockgate.runner import history, statements
+from lockgate.runner.arrival import arrive, asking, keep_settings
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.entering import run_env_file
+from lockgate.runner.half_applied import joined, left_in_the_middle
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
+from lockgate.runner.resuming import look_back
+from lockgate.runner.seen import Seen
 from lockgate.runner.sessions import EnvironmentSessions
+from lockgate.runner.statements import Part
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
     from lockgate.runner.course import Course
 
-__all__ = ["EnvironmentEntry", "Seen"]
-
-
-@dataclass
-class Seen:
-    """One call of ``context.configure()``: a version table, and what was done to it."""
-
-    arrival: Arrival
-    rows: tuple[str, ...] = ()
-    target: tuple[str, ...] = ()
-    planned: int = 0
-    done: list[Applied] = field(default_factory=list)
-    """Steps whose transaction is over; where env.py holds the transaction, they still can be rolled back."""
-    is_ahead: bool = False
-    changed: tuple[str, ...] = ()
-    """Applied revisions whose file in the image is not what was applied."""
-    ran: bool = False
-    unrecorded: bool = False
-    """A revision had no right to write history any more: it had changed its role."""
-    step: RevisionStep | None = None
-    left: tuple[str, ...] = ()
-    """Statements that ``step`` committed before its end; empty once it is over."""
-    uncertain: bool = False
-    """The connection was lost in the commit of the last of them."""
-    started: float = 0.0
+__all__ = ["EnvironmentEntry"]
 
 
 class EnvironmentEntry:
@@ -149,15 +129,20 @@ class EnvironmentEntry:
         try:
             seen.ran, seen.rows = True, tuple(rows)
             steps = self._course.steps(seen, context)
+            if steps and seen.arrival.keeps_statements:
+                look_back(seen, context, self._course.graph)
         except LockgateError as error:
             self.refusal = error
             raise
+        arrival = seen.arrival
+        messages = [(step.revision.revision, step.doc or "") for step in steps]
+        self._narrator.plan(f"{arrival.schema}.{arrival.table}", messages)
         for position, step in enumerate(steps, 1):
             self._interruption.check()
             self._begin(seen, step, position, context)
             yield step
             self._finish(seen, position)
-            if seen.arrival.in_transaction and position < len(steps):
+            if arrival.in_transaction and position < len(steps):
                 self.more = True
                 return
 
@@ -167,20 +152,32 @@ class EnvironmentEntry:
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
         self._narrator.tell("applying", f"applying {line}", step=line, statement="", percent=None, waiting_for="")
         seen.step, seen.started = step, time.monotonic()
-        seen.left = ()
-        upgrade = step.migration_fn
+        part = seen.part = Part(seen.arrival.version_table, revision, "upgrade" if step.is_upgrade else "downgrade")
+        earlier = seen.earlier.pop(part, ())
+        seen.left, seen.recorded = earlier, seen.arrival.keeps_statements
+        seen.resumes = self._configuration.half_applied == "Resume"
+        journal, upgrade = self._sessions.journal, step.migration_fn
+        objection = left_in_the_middle(part, earlier, seen.rows, resume=seen.resumes)
+        if objection is not None:
+            self.failed_revision, self.refusal = revision, objection
+            raise objection
 
         @functools.wraps(upgrade)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
-            self._sessions.ledger.begin()
+            journal.begin(part, earlier)
             try:
-                return upgrade(*args, **kwargs)
+                result = upgrade(*args, **kwargs)
+                journal.check_end()
             except BaseException as error:
                 self.failed_revision, self.failure = revision, error
+                self.refusal = journal.refusal or self.refusal
                 raise
             finally:
-                seen.left, seen.uncertain = self._sessions.ledger.end()
+                committed, seen.uncertain = journal.end()
+                seen.left = joined(earlier, committed)
+                seen.recorded = revision not in journal.unrecorded
+            return result
 
         step.migration_fn = observed
 
@@ -196,13 +193,17 @@ class EnvironmentEntry:
         seen, connection = self._by_context[id(ctx)], ctx.connection
         self._interruption.check()
         assert connection is not None  # noqa: S101  # a revision ran over it
-        fenced, may_write = seen.arrival.backend.look_again(asking(connection), seen.arrival.fence)
+        backend = seen.arrival.backend
+        fenced, may_write, may_keep = backend.look_again(asking(connection), seen.arrival.fence)
         if not fenced:
             self.refusal = DatabaseUnreachable(
                 "The session that held the lock was lost during a revision, which is rolled back."
             )
             raise self.refusal
         seen.unrecorded |= not may_write
+        if self._sessions.journal.is_marked and may_keep:
+            connection.execute(text(statements.FORGET), asdict(seen.part))
+            self._sessions.journal.is_marked = False
         if may_write and seen.step is not None:
             connection.execute(text(history.INSERT), self._record(seen, seen.step))
 
@@ -210,7 +211,7 @@ class EnvironmentEntry:
         revision = step.revision.revision
         return history.record(
             self._configuration,
-            version_table=f"{seen.arrival.schema}.{seen.arrival.table}",
+            version_table=seen.arrival.version_table,
             revision=revision,
             parents=tuple(step.revision._all_down_revisions),
             message=step.doc or "",

@@ -3,7 +3,8 @@
 ``lockgate.history`` gets a row in each revision's own transaction, so it never tells of what was rolled back. It holds
 the parents, which give the lineage of revisions that an older image does not know, and the source, so that a revision
 can be taken back without the image that brought it. ``lockgate.satisfied`` is the fast path: a digest of everything
-that decides what a run would do, with the rows that it left behind. ``lockgate.unverified``: see there.
+that decides what a run would do, with the rows that it left behind. ``lockgate.unverified``, ``lockgate.statements``:
+see there.
 
 A role that may not create the schema gets a warning in its reports, and does without.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from lockgate.runner import statements
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import OwnConnection
 
@@ -65,6 +67,7 @@ _TABLES = (
         baseline text NOT NULL,
         recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )""",
+    statements.TABLE,
 )
 
 MAY_WRITE = (
@@ -92,8 +95,9 @@ INSERT = (
 )
 
 NO_SCHEMA = (
-    "No right to create the schema lockgate in this database: no history, no fast path, and a database that is ahead"
-    " of an older image is not recognised. Grant CREATE on the database, or create the schema for this role once."
+    "No right to create the schema lockgate in this database: no history, no fast path; a database that is ahead"
+    " of an older image, or was left in the middle of a revision, is not recognised. Grant CREATE on the database, or"
+    " create the schema for this role once."
 )
 
 OTHER_ROLE = (
@@ -113,7 +117,7 @@ def ensure(connection: OwnConnection) -> str:
     """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
     if not connection.backend.keeps_history:
         return f"No history on {connection.backend.spoken}: {NOT_KEPT}"
-    if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')}"):
+    if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')} AND {may_read('statements')}"):
         return ""
     if connection.value("SELECT current_user = 'lockgate'"):
         return NAMESAKE

@@ -25,10 +25,10 @@ from lockgate.runner import outcome
 from lockgate.runner.backends import backend_of, kind_of
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import is_own_thread
+from lockgate.runner.dbapi import asking
 from lockgate.runner.position import Position, Verdict, compare
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
-from lockgate.runner.sessions import asking
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep

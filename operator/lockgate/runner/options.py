@@ -190,6 +190,17 @@ OPTIONS: tuple[Option, ...] = (
         metavar="POLICY",
     ),
     Option(
+        "half_applied",
+        "LOCKGATE_HALF_APPLIED",
+        "Stop",
+        OneOf(("Stop", "Resume")),
+        "what to do with a revision that committed in the middle and did not end: say what is committed, or continue"
+        " behind it",
+        MIGRATE,
+        POLICIES,
+        metavar="POLICY",
+    ),
+    Option(
         "checks",
         "LOCKGATE_CHECKS",
         "[]",

@@ -26,6 +26,7 @@ from lockgate.runner.drift import check_drift
 from lockgate.runner.durations import spoken
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.first_connection import CONNECT_PATIENCE, connect_patiently
+from lockgate.runner.half_applied import said_of
 from lockgate.runner.health import Baseline, Surroundings, baseline, check_health
 from lockgate.runner.index_builds import IndexBuilds
 from lockgate.runner.interruption import Interruption
@@ -192,6 +193,7 @@ class Run:
             end_abandoned(database, self.sessions)
             if builds.dropped:
                 self.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
+            self.warnings += said_of(self.sessions.journal.resumed, self.sessions.journal.unrecorded)
 
     def _check(self, project: Project, before: Baseline) -> None:
         """Run the health checks: ``revision`` has been verified when this is called."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,13 +19,13 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from lockgate.runner.backends import KINDS, backend_of, kind_of
-from lockgate.runner.backends.backend import Ask
 from lockgate.runner.connection import is_own_thread
+from lockgate.runner.dbapi import asking, dbapi_of, raw
 from lockgate.runner.interruption import Interruption
-from lockgate.runner.ledger import Ledger, is_in_transaction
+from lockgate.runner.journal import Journal
 from lockgate.runner.session_settings import Settings
 
-__all__ = ["EnvironmentSessions", "Preparation", "Statement", "asking", "built_index", "is_patient"]
+__all__ = ["EnvironmentSessions", "Preparation", "Statement", "built_index", "is_patient"]
 
 _PATIENT = re.compile(
     r"\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY|DROP\s+INDEX\s+CONCURRENTLY|REINDEX\b.*\bCONCURRENTLY"
@@ -88,7 +89,7 @@ class EnvironmentSessions:
         """Text of the statement that failed last."""
         self.errors: list[BaseException] = []
         """Database errors in this entry into env.py, in order; env.py may have swallowed them."""
-        self.ledger = Ledger()
+        self.journal = Journal(secrets.token_hex(8))
         """What the revision that runs has committed before its end."""
         self.preparation: Preparation | None = None
         self.built: set[str] = set()
@@ -97,10 +98,11 @@ class EnvironmentSessions:
             ("connect", self._connected),
             ("close", self._closed),
             ("checkin", self._returned),
-            ("before_cursor_execute", self._before),
             ("after_cursor_execute", self._after),
             ("commit", self._commits),
             ("rollback", self._rolled_back),
+            ("savepoint", self._savepoint),
+            ("rollback_savepoint", self._rolled_back_to),
             ("handle_error", self._error),
         )
 
@@ -109,12 +111,14 @@ class EnvironmentSessions:
         self.failed, self.errors, self.running = "", [], None
         for name, listener in self._listeners:
             event.listen(Engine, name, listener)
+        event.listen(Engine, "before_cursor_execute", self._before, retval=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop to listen."""
         for name, listener in self._listeners:
             event.remove(Engine, name, listener)
+        event.remove(Engine, "before_cursor_execute", self._before)
 
     def _connected(self, connection: Any, record: Any) -> None:
         kind = "" if is_own_thread() else kind_of(connection)
@@ -152,52 +156,52 @@ class EnvironmentSessions:
             except Exception:  # a session that takes no statement keeps no lock once it is closed
                 record.invalidate()
 
-    def _before(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
+    def _before(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> tuple[str, Any]:  # noqa: ARG002  # SQLAlchemy's
+        parameters, _, executemany = rest
         if is_own_thread() or connection.dialect.name not in KINDS:
-            return
+            return statement, parameters
         self._interruption.check()
-        self.ledger.starts()
         if built_index(statement):
             self.built.add(built_index(statement))
-        if is_patient(statement) and self.preparation is not None:
+        instead = self.journal.before(connection, statement, parameters)
+        if instead is not None:
+            many = executemany and isinstance(parameters, list)  # not so where SQLAlchemy makes one INSERT of many rows
+            return instead, [type(parameters[0])()] if many else type(parameters)()
+        patient = is_patient(statement)
+        if patient and self.preparation is not None:
             self.preparation.prepare(connection, statement)
             self._interruption.check()
         self.running = Statement(connection.info.get("lockgate_session", 0), statement, time.monotonic())
-        if is_patient(statement):
+        if patient:
             dbapi = dbapi_of(connection)
             connection.info["lockgate_lock_timeout"] = raw(dbapi, "SELECT current_setting('lock_timeout')")[0][0]
             raw(dbapi, "SET lock_timeout = 0")
+        return statement, parameters
 
-    def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
+    def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         if is_own_thread() or connection.dialect.name not in KINDS:
             return
         self.running = None
-        dbapi = dbapi_of(connection)
-        within = is_in_transaction(dbapi)
-        if within is None:
-            within = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
-            within = within and not backend_of(connection.dialect.name).commits(statement)
-        self.ledger.ran(id(dbapi), statement, in_transaction=within)
+        self.journal.after(connection, cursor, statement)
         _restore(connection)
         if is_patient(statement) and self.preparation is not None:
             self.preparation.done(connection, statement)
 
     def _commits(self, connection: Any) -> None:
-        if is_own_thread() or connection.closed or connection.invalidated:
-            return
-        dbapi = dbapi_of(connection)
-        if not self.ledger.has_open(id(dbapi)):
-            return
-        try:
-            wrote = backend_of(connection.dialect.name).wrote(asking(dbapi))
-        except Exception:  # of a transaction that failed nothing is committed
-            self.ledger.rolled_back(id(dbapi))
-        else:
-            self.ledger.commits(id(dbapi), wrote=wrote)
+        if _is_followed(connection):
+            self.journal.commits(connection)
 
     def _rolled_back(self, connection: Any) -> None:
-        if not is_own_thread() and not connection.closed and not connection.invalidated:
-            self.ledger.rolled_back(id(dbapi_of(connection)))
+        if _is_followed(connection):
+            self.journal.rolled_back(connection)
+
+    def _savepoint(self, connection: Any, name: str) -> None:
+        if _is_followed(connection):
+            self.journal.savepoint(connection, name)
+
+    def _rolled_back_to(self, connection: Any, name: str, context: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
+        if _is_followed(connection):
+            self.journal.rolled_back_to(connection, name)
 
     def _error(self, context: Any) -> None:
         if is_own_thread() or (context.engine is not None and context.engine.dialect.name not in KINDS):
@@ -207,28 +211,15 @@ class EnvironmentSessions:
         known = context.engine if context.engine is not None else context.connection
         if left and statement is not None and known is not None and backend_of(known.dialect.name).outlives_clients:
             self.abandoned.add(statement.pid)
-        if context.statement is None:
-            self.ledger.failed(lost=context.is_disconnect)
-        elif context.connection is not None:
-            self._failed_in(context.connection, context.statement, lost=context.is_disconnect)
+        self.journal.failed(context.connection, context.statement, lost=context.is_disconnect)
         self.failed = context.statement or ""
         self.errors.append(context.original_exception)
         if context.connection is not None and not context.is_disconnect:
             _restore(context.connection)
 
-    def _failed_in(self, connection: Any, statement: str, *, lost: bool) -> None:
-        """Ask what a failed statement of MySQL has committed: DDL commits what was done before it, also if it fails."""
-        backend = backend_of(connection.dialect.name)
-        if not backend.commits(statement):
-            return
-        dbapi = dbapi_of(connection)
-        if lost:
-            self.ledger.lost(id(dbapi), statement)
-        elif self.ledger.has_open(id(dbapi)):
-            with contextlib.suppress(Exception):
-                raw(dbapi, "DO 0")  # the answer to an error does not say whether a transaction is open; this one does
-            if not is_in_transaction(dbapi):
-                self.ledger.committed_itself(id(dbapi))
+
+def _is_followed(connection: Any) -> bool:
+    return not (is_own_thread() or connection.closed or connection.invalidated)
 
 
 def _restore(connection: Any) -> None:
@@ -239,24 +230,3 @@ def _restore(connection: Any) -> None:
     if before is not None:
         with contextlib.suppress(Exception):  # in a failed transaction its rollback puts the setting back
             raw(dbapi_of(connection), f"SET lock_timeout = '{before}'")
-
-
-def dbapi_of(connection: Any) -> Any:
-    """Return the DBAPI connection, or its adapter, under a Connection."""
-    pooled = connection.connection
-    return getattr(pooled, "dbapi_connection", None) or pooled.connection
-
-
-def asking(connection: Any) -> Ask:
-    """Return what runs a statement below SQLAlchemy's Connection, as `raw`; without parameters."""
-    return lambda sql: raw(connection, sql)
-
-
-def raw(connection: Any, sql: str) -> list[tuple[Any, ...]]:
-    """Run a statement below SQLAlchemy's Connection: no events, no autobegin."""
-    cursor = connection.cursor()
-    try:
-        cursor.execute(sql)
-        return list(cursor.fetchall()) if cursor.description else []
-    finally:
-        cursor.close()

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
     from lockgate.runner.configuration import Configuration
-    from lockgate.runner.environment import Seen
     from lockgate.runner.progress import Narrator
     from lockgate.runner.project import Project
+    from lockgate.runner.seen import Seen
 
 __all__ = ["Upgrade"]
 

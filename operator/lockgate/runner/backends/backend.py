@@ -36,6 +36,7 @@ class Facts:
     schema: str
     """Where the version table is, or will be."""
     writes_history: bool = False
+    keeps_statements: bool = False
     encoding: str = "UTF8"
     objection: LockgateError | None = None
 
@@ -95,17 +96,14 @@ class Backend(Protocol):
     def fence(self, ask: Ask, key: Key) -> Lock:
         """Return the fence, on env.py's session."""
 
-    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool]:
-        """Return, before a commit, whether the fence is still ours, and whether this session may write history."""
+    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool, bool]:
+        """Before a commit: is the fence still ours, may this session write history, may it keep statements."""
 
     def release(self, ask: Ask, key: Key) -> None:
         """Give a fence back with the session that goes back to env.py's pool."""
 
     def commits(self, statement: str) -> bool:
         """Return whether a statement commits by itself what was done before it."""
-
-    def wrote(self, ask: Ask) -> bool:
-        """Return whether the transaction that is about to be committed has written anything; if unsure, yes."""
 
     def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
         """Find a version table as Alembic would: (schema, rows); the schema is empty where there is no such table."""

@@ -125,17 +125,14 @@ class MySQL(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return NamedLock(ask, str(key))
 
-    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool]:
-        return NamedLock(ask, str(key)).is_held(), False
+    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool, bool]:
+        return NamedLock(ask, str(key)).is_held(), False, False
 
     def release(self, ask: Ask, key: Key) -> None:
         NamedLock(ask, str(key)).release()
 
     def commits(self, statement: str) -> bool:
         return commits_by_itself(statement)
-
-    def wrote(self, ask: Ask) -> bool:
-        return True
 
     def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
         found = connection.rows(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lockgate.errors import DatabaseReadOnly, LockgateError
-from lockgate.runner import history, holders
+from lockgate.runner import history, holders, statements
 from lockgate.runner.backends.backend import Ask, Backend, Facts, Key
 from lockgate.runner.lock import AdvisoryLock, Lock, fence_key, holds, leader_key
 from lockgate.runner.server import FINGERPRINT, examine, objection
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["PostgreSQL"]
 
 _FACTS = (
-    f"SELECT {FINGERPRINT}, pg_backend_pid(), pg_is_in_recovery(), {history.MAY_WRITE}, getdatabaseencoding(),"
+    f"SELECT {FINGERPRINT}, pg_backend_pid(), pg_is_in_recovery(), {history.MAY_WRITE}, {statements.MAY_KEEP},"
+    " getdatabaseencoding(),"
     " coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.oid = to_regclass(CAST(:name AS text))), CAST(:schema AS text), current_schema(), 'public')"
 )
@@ -91,11 +92,11 @@ class PostgreSQL(Backend):
     def facts(self, ask: Ask, schema: str | None, table: str) -> Facts:
         # As Alembic will find it: in the schema named, else by the session's search_path.
         name = history.quoted(table) if not schema else f"{history.quoted(schema)}.{history.quoted(table)}"
-        fingerprint, pid, recovery, writes, encoding, found = ask(_FACTS, name=name, schema=schema)[0]
+        fingerprint, pid, recovery, writes, keeps, encoding, found = ask(_FACTS, name=name, schema=schema)[0]
         standby = DatabaseReadOnly(
             "env.py connects to a standby, which takes no DDL.", advice="Point it at the primary."
         )
-        return Facts(fingerprint, pid, found, writes, encoding, standby if recovery else None)
+        return Facts(fingerprint, pid, found, writes, keeps, encoding, standby if recovery else None)
 
     def fence_key(self, facts: Facts, table: str) -> Key:
         return fence_key(facts.schema, table)
@@ -103,19 +104,17 @@ class PostgreSQL(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return AdvisoryLock(ask, int(key))
 
-    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool]:
-        # The right to write history is asked again: a revision may have SET ROLE.
-        fenced, may_write = ask(f"SELECT ({holds(int(key))}), {history.MAY_WRITE}")[0]
-        return bool(fenced), bool(may_write)
+    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool, bool]:
+        # The rights are asked for again: a revision may have SET ROLE.
+        question = f"SELECT ({holds(int(key))}), {history.MAY_WRITE}, {statements.MAY_KEEP}"
+        fenced, may_write, may_keep = ask(question)[0]
+        return bool(fenced), bool(may_write), bool(may_keep)
 
     def release(self, ask: Ask, key: Key) -> None:
         ask(f"SELECT pg_advisory_unlock({int(key)})")
 
     def commits(self, statement: str) -> bool:
         return False
-
-    def wrote(self, ask: Ask) -> bool:
-        return bool(ask("SELECT txid_current_if_assigned() IS NOT NULL")[0][0])
 
     def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
         name = history.quoted(table) if not schema else f"{history.quoted(schema)}.{history.quoted(table)}"

@@ -89,17 +89,14 @@ class SQLite(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return FileLock(str(key), _mine("lockgate"))
 
-    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool]:
-        return FileLock(str(key), _mine("lockgate")).is_held(), False
+    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool, bool]:
+        return FileLock(str(key), _mine("lockgate")).is_held(), False, False
 
     def release(self, ask: Ask, key: Key) -> None:
         """Keep it: the lock ends with the process, not with a connection."""
 
     def commits(self, statement: str) -> bool:
         return False
-
-    def wrote(self, ask: Ask) -> bool:
-        return True
 
     def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
         if schema not in ("", "main") or not self.is_there(connection, "table", table):
