@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, Report
 from lockgate.runner import plan
-from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.publication import outcome_of
 from lockgate.runner.seen import Seen
+
+if TYPE_CHECKING:
+    from lockgate.runner.environment import EnvironmentEntry
 
 __all__ = ["Account", "run_report", "settle"]
 

@@ -20,8 +20,8 @@ from lockgate.errors import DatabaseBusy, TransactionPooler
 from lockgate.runner import lineage
 from lockgate.runner.backends import backend_of
 from lockgate.runner.backends.backend import Ask, Backend, Facts, Key
-from lockgate.runner.connection import reported_pid
 from lockgate.runner.durations import spoken
+from lockgate.runner.engine_session import reported_pid
 from lockgate.runner.lock import Holder, acquire
 from lockgate.runner.progress import Narrator
 from lockgate.runner.session_settings import Settings

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-from sqlalchemy.engine.url import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from typing import TYPE_CHECKING
 
 from lockgate.errors import DriverNotInstalled, InvalidConfiguration, UnsupportedDatabase
+from lockgate.runner.address import LIBPQ_ONLY, read_address
 from lockgate.runner.backends import KINDS
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.url import URL
 
 __all__ = ["PLACEHOLDERS", "destination", "own_url"]
 
@@ -36,8 +38,6 @@ _ADVICE = {
 }
 # Drivers that Lockgate replaces for itself by their synchronous twin.
 _TWINS = {"psycopg_async": "psycopg", "psycopg2cffi": "psycopg2", "aiopg": "psycopg2", "aiosqlite": "pysqlite"}
-# What libpq understands in a URL, and asyncpg's connect() refuses as an unknown argument.
-_LIBPQ_ONLY = ("connect_timeout", "application_name", "options", "keepalives", "gssencmode", "channel_binding")
 
 
 def own_url(text: str, *, default_driver: str, installed: Callable[[str], bool]) -> URL:
@@ -46,6 +46,9 @@ def own_url(text: str, *, default_driver: str, installed: Callable[[str], bool])
     A URL without a driver gets SQLAlchemy's default (``default_driver``: psycopg2 before SQLAlchemy 2.1, psycopg since)
     or, where that is not installed, the first that is. Messages never quote the URL.
     """
+    from sqlalchemy.engine.url import make_url  # noqa: PLC0415  # it takes long, and is hardly ever needed here
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
     try:
         url = make_url(text.strip())
     except (ArgumentError, ValueError):
@@ -72,6 +75,12 @@ def destination(text: str) -> tuple[str, ...]:
 
     Without any secret; empty where the URL cannot be read, which `own_url` has to say.
     """
+    address = read_address(text)
+    if address is not None:
+        return address.username, address.database, address.query.get("options", "")
+    from sqlalchemy.engine.url import make_url  # noqa: PLC0415  # it takes long, and is hardly ever needed here
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
     try:
         url = make_url(text.strip())
     except (ArgumentError, ValueError):
@@ -99,4 +108,4 @@ def _for_asyncpg(url: URL) -> URL:
     query = dict(url.query)
     if "sslmode" in query:
         query["ssl"] = query.pop("sslmode")
-    return url.set(query={name: value for name, value in query.items() if name not in _LIBPQ_ONLY})
+    return url.set(query={name: value for name, value in query.items() if name not in LIBPQ_ONLY})

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from lockgate.report import CheckResult
 from lockgate.runner import outcome
 from lockgate.runner.checks import (
@@ -23,9 +21,7 @@ from lockgate.runner.checks import (
     index_result,
     sql_result,
 )
-from lockgate.runner.command_check import check_command
-from lockgate.runner.connection import OwnConnection
-from lockgate.runner.http_check import check_http
+from lockgate.runner.connection import OwnConnection, database_error
 
 __all__ = ["Baseline", "Surroundings", "baseline", "check_health", "invalid_indexes", "unvalidated_constraints"]
 
@@ -104,14 +100,18 @@ def check_health(
 
 def _run(check: Check, connection: OwnConnection, surroundings: Surroundings) -> CheckResult:
     if isinstance(check, HttpCheck):
+        from lockgate.runner.http_check import check_http  # noqa: PLC0415  # a run that has none should not pay for it
+
         return check_http(check)
     if isinstance(check, CommandCheck):
+        from lockgate.runner.command_check import check_command  # noqa: PLC0415  # as above
+
         return check_command(check, surroundings.redact)
     if isinstance(check, DriftCheck):
         return surroundings.drift(check)
     try:
         return _ask(check, connection, surroundings)
-    except SQLAlchemyError as error:
+    except database_error() as error:
         known = outcome.classify(error)
         # A lost connection or a lock says nothing about the schema; that the session is read-only is our own doing.
         if known.retryable and not outcome.is_refused_write(error):

@@ -67,6 +67,11 @@ there. Only the session that was shown is ended, and only while it still holds t
 committed is rolled back. A run that is alive notices, and begins again: stop its pod or its process first.
 """
 
+_COMPLETION = """\
+Prints a script that completes commands, flags and their choices in bash, zsh or fish. Its first lines say where to load
+it.
+"""
+
 DESCRIPTIONS = {
     "migrate": ("bring the database to the target", _MIGRATE),
     "wait": ("wait until the database has what this image needs", _WAIT),
@@ -75,6 +80,7 @@ DESCRIPTIONS = {
     "history": ("show what was applied, when and by whom", _HISTORY),
     "check": ("run the health checks", _CHECK),
     "unlock": ("end the session that holds the lock", _UNLOCK),
+    "completion": ("print a script that completes words in your shell", _COMPLETION),
 }
 """For each command a line and a paragraph."""
 
@@ -107,6 +113,10 @@ lockgate check --checks '[{"exists": {"tables": ["orders"]}}]'
     "unlock": """\
 lockgate unlock
 lockgate unlock --yes
+""",
+    "completion": """\
+source <(lockgate completion bash)
+lockgate completion fish | source
 """,
 }
 """For each command what one types."""

@@ -15,11 +15,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
 from lockgate.runner import statements
 from lockgate.runner.configuration import Configuration
-from lockgate.runner.connection import OwnConnection
+from lockgate.runner.connection import OwnConnection, database_error
 
 __all__ = [
     "INSERT",
@@ -124,7 +122,7 @@ def ensure(connection: OwnConnection) -> str:
     try:
         for statement in _TABLES:
             connection.rows(statement)
-    except DBAPIError:
+    except database_error():
         # Two who create it at once meet in a unique index of the catalogue: whoever lost finds it made.
         if not connection.value(f"SELECT {MAY_WRITE}"):
             return NO_SCHEMA

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
-from sqlalchemy.engine.url import URL
+from sqlalchemy.engine.url import URL, make_url
 
 from lockgate.errors import InvalidRevisions
 from lockgate.runner import outcome
@@ -25,16 +25,17 @@ __all__ = ["show_plan"]
 def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
     """Plan; with SQL where env.py takes part, else from the revision files alone."""
     project = load_project(configuration, working_directory(), os.environ)
-    with opened(project.url, narrator, "plan") as (database, connection):
+    own = make_url(project.url.strip())
+    with opened(project.url, narrator, "plan") as (_, connection):
 
         def read(url: URL, schema: str, table: str) -> Position:
-            if place(url) != place(database.url):
-                with opened(url.render_as_string(hide_password=False), narrator, "plan") as (_, other):
+            if place(url) != place(own):
+                with opened(url.render_as_string(hide_password=False), narrator, "plan") as (__, other):
                     return read_position(other, schema, table)
             with reading():
                 return read_position(connection, schema, table)
 
-        rendering = Rendering(project, configuration, narrator, read, database.url)
+        rendering = Rendering(project, configuration, narrator, read, own)
         trouble = _render(rendering, project)
         if rendering.refusal:
             raise rendering.refusal
