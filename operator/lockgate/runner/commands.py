@@ -108,7 +108,7 @@ def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, Lock
     except StopRequested:
         return "", interruption.cause or Interrupted("The process was asked to end.")
     except Exception as error:  # whatever it is, a report has to be written
-        if interruption.cause is None and outcome.sqlstate_of(error) == "":
+        if interruption.cause is None and outcome.code_of(error) == "":
             _show(error)
         return "", interruption.cause or _unexpected(error)
     return reason, None
@@ -117,7 +117,7 @@ def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, Lock
 def _unexpected(error: Exception) -> LockgateError:
     """Turn what nobody expected into an error of our tree: a lost database is one, a defect of Lockgate's another."""
     known = outcome.classify(error)
-    if known.retryable or outcome.sqlstate_of(error):
+    if known.retryable or outcome.code_of(error):
         return known
     return LockgateError(
         f"Lockgate failed: {outcome.brief(error)}.", advice="The log before this line shows where; please report it."

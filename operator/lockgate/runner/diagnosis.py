@@ -117,7 +117,7 @@ def failure_of(
     """Say exactly at which revision and statement the entry ended."""
     if cause is None or isinstance(error, _NO_REVISION):
         return None
-    state = outcome.sqlstate_of(cause)
+    state = outcome.code_of(cause)
     place = outcome.where(cause, project.folders)
     said = outcome.brief(cause) + (f" ({place})" if place else "")
     committed = next((seen.left for seen in entry.seen if seen.left), ()) if isinstance(error, HalfApplied) else ()

@@ -123,7 +123,7 @@ class Downgrade:
         return Undo(
             revision,
             step.doc or "",
-            f"{seen.arrival.schema}.{seen.arrival.table}",
+            seen.arrival.version_table,
             "lockgate.history" if revision in assembled.stored else "image",
             redact("; ".join(note for note in notes if note)),
             redact(assembled.obstacles.get(revision, "") or judged.obstacle),

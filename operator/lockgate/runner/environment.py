@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import text
 
-from lockgate.errors import DatabaseUnreachable, LockgateError, UnsupportedDatabase
+from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.report import Applied
 from lockgate.runner import history, statements
-from lockgate.runner.arrival import arrive, keep_settings
+from lockgate.runner.arrival import arrive, asking, keep_settings
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.entering import run_env_file
 from lockgate.runner.half_applied import joined, left_in_the_middle, refuse_half_way
 from lockgate.runner.interruption import Interruption
-from lockgate.runner.lock import holds
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
 from lockgate.runner.resuming import look_back
@@ -110,8 +109,6 @@ class EnvironmentEntry:
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
         try:
-            if connection.dialect.name != "postgresql":
-                raise UnsupportedDatabase(f"env.py migrates a {connection.dialect.name} database.")
             arrival = arrive(
                 connection,
                 schema=options.get("version_table_schema"),
@@ -207,10 +204,8 @@ class EnvironmentEntry:
         seen, connection = self._by_context[id(ctx)], ctx.connection
         self._interruption.check()
         assert connection is not None  # noqa: S101  # a revision ran over it
-        # The right to write history is asked again: a revision may have SET ROLE.
-        fenced, may_write, may_keep = connection.execute(
-            text(f"SELECT ({holds(seen.arrival.fence)}), {history.MAY_WRITE}, {statements.MAY_KEEP}")
-        ).one()
+        backend = seen.arrival.backend
+        fenced, may_write, may_keep = backend.look_again(asking(connection), seen.arrival.fence)
         if not fenced:
             self.refusal = DatabaseUnreachable(
                 "The session that held the lock was lost during a revision, which is rolled back."

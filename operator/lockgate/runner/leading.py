@@ -1,4 +1,4 @@
-"""What only a run's leader does: migrate, or take back, under the fence, verify, record that this image is satisfied."""
+"""What only the leader of a run does: migrate or take back under the fence, verify, record what is satisfied."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.runner import history, outcome, unverified
+from lockgate.runner.cancellation import end_abandoned
 from lockgate.runner.course import Course
 from lockgate.runner.downgrading import Downgrade, refusal
 from lockgate.runner.environment import EnvironmentEntry
@@ -106,6 +107,7 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
             )
     finally:
         tables.close()
+        end_abandoned(database, run.sessions)
         if builds.dropped:
             run.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
         run.warnings += said_of(run.sessions.journal.resumed, run.sessions.journal.unrecorded)

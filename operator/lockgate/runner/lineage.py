@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lockgate.runner.connection import OwnConnection
 from lockgate.runner.history import may_read
 
-__all__ = ["Stored", "lineage", "merged", "sources", "stored"]
+__all__ = ["Stored", "lineage", "lineage_of", "merged", "sources", "stored"]
 
 Query = Callable[..., "list[tuple[Any, ...]]"]
 """Runs a statement with named parameters."""
@@ -31,6 +32,11 @@ def lineage(query: Query, schema: str, table: str) -> dict[str, tuple[str, ...]]
     """Return the parents of every revision that was ever applied to this version table, as its image knew them."""
     found = _recorded(query, "h.parents", schema, table)
     return {revision: tuple(json.loads(parents)) for revision, parents in found.items()}
+
+
+def lineage_of(connection: OwnConnection, schema: str, table: str) -> dict[str, tuple[str, ...]]:
+    """Return `lineage` over a connection of Lockgate's own; empty where the database keeps no history."""
+    return lineage(connection.rows, schema, table) if connection.backend.keeps_history else {}
 
 
 def sources(query: Query, schema: str, table: str) -> dict[str, str]:

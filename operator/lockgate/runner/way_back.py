@@ -1,4 +1,4 @@
-"""Which revisions are to be taken back, in which order, and what is left then. Pure, like `plan`, its other direction."""
+"""Which revisions are to be taken back, in which order, and what is left then: the other direction of `plan`. Pure."""
 
 from __future__ import annotations
 
