@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 import subprocess
 
 import pytest
@@ -201,3 +203,17 @@ def test_a_project_with_several_version_tables_is_refused(run, project, database
     assert (result.code, result.reason) == (22, "Refused"), result.output
     assert "env.py migrates 2 version tables" in result.report.message
     assert versions(database) == []
+
+
+def test_a_sqlite_file_is_taken_for_its_revision(run, project, tmp_path):
+    file = tmp_path / "shop.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.executescript("CREATE TABLE people (id, full_name); CREATE TABLE orders (id, person, note);")
+    url, folder = f"sqlite:///{file}", project("legacy")
+
+    too_late, result = run(folder, "baseline", "g4", url=url), run(folder, "baseline", "g2", url=url)
+
+    assert (too_late.code, too_late.reason) == (22, "BaselineMismatch"), too_late.output
+    assert (result.code, result.reason) == (0, "Adopted"), result.output
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("g2",)]

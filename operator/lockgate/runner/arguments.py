@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 from lockgate import __version__
 from lockgate.errors import InvalidConfiguration
+from lockgate.runner.completion import SHELLS
 from lockgate.runner.help_texts import DESCRIPTIONS, EXAMPLES, EXIT_CODES, GENERAL, SOURCES
 from lockgate.runner.option import GROUPS, OUTPUT, Option
-from lockgate.runner.options import OPTIONS
+from lockgate.runner.options import COMMANDS, OPTIONS
 
 __all__ = ["glimpse", "read_arguments"]
 
@@ -99,17 +100,21 @@ def _parser() -> argparse.ArgumentParser:
             usage=" ".join(("lockgate", name, "[OPTIONS]", *_positional(name))),
             help=summary,
             description=_wrapped(text),
-            epilog=f"{examples}{_wrapped(SOURCES)}\n\n{EXIT_CODES}",
+            epilog=f"{examples}{_wrapped(SOURCES)}\n\n{EXIT_CODES}" if name in COMMANDS else examples,
             formatter_class=_Help,
             allow_abbrev=False,
             add_help=False,
         )
+        if name == "completion":
+            command.usage = "lockgate completion SHELL"
+            command.add_argument("shell", choices=SHELLS, help="the shell that is to read the script")
+            command.add_argument("-h", "--help", action="help", help="show this and end")
         for group in GROUPS:
             options = [option for option in OPTIONS if option.group == group and name in option.commands]
             place = command.add_argument_group(group) if options else command
             for option in options:
                 _add(place, option)
-            if group == OUTPUT:
+            if group == OUTPUT and options:
                 place.add_argument("-h", "--help", action="help", help="show this and end")
     return parser
 

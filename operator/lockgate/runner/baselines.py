@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from alembic.util import CommandError
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from lockgate.errors import InvalidRevisions
 from lockgate.runner import plan
@@ -16,6 +16,7 @@ from lockgate.runner.arrival import in_own_transaction
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
+    from sqlalchemy.engine import Connection
 
     from lockgate.runner.inventory import Name
     from lockgate.runner.project import Project
@@ -107,11 +108,22 @@ class Stamp(Survey):
 
 
 def existing_tables(context: MigrationContext) -> list[Existing]:
-    """Return all tables of the database, as env.py's session sees them."""
+    """Return all tables, as env.py's session sees them; of MySQL and SQLite, those of the default schema."""
     connection = context.connection
     assert connection is not None  # noqa: S101  # without one there is no plan
     with in_own_transaction(connection):
+        if connection.dialect.name != "postgresql":
+            return _inspected(connection)
         rows = connection.execute(text(_EXISTING)).fetchall()
     return [
         Existing(schema, table, visible, frozenset(json.loads(found or "[]"))) for schema, table, visible, found in rows
+    ]
+
+
+def _inspected(connection: Connection) -> list[Existing]:
+    inspector = inspect(connection)
+    schema = inspector.default_schema_name or ""
+    return [
+        Existing(schema, table, True, frozenset(str(column["name"]) for column in inspector.get_columns(table)))
+        for table in inspector.get_table_names()
     ]

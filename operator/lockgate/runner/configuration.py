@@ -47,6 +47,8 @@ class Configuration:
     adopted: str = ""
     baseline: str = ""
     baseline_tables: tuple[str, ...] = ()
+    destination: str = ""
+    downgrade: str = "Deny"
     version_table: str = ""
     timeout: float = 0.0
     limit: int = 20

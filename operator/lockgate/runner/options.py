@@ -11,7 +11,7 @@ from lockgate.runner.option import LOCKS, OUTPUT, POLICIES, WHO, OneOf, Option
 
 __all__ = ["COMMANDS", "OPTIONS", "Option"]
 
-COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "baseline", "unlock")
+COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "baseline", "downgrade", "unlock")
 
 
 def _text(text: str) -> str:
@@ -52,6 +52,14 @@ def _tables(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _destination(text: str) -> str:
+    if re.match(r"(?:.*@)?[+-]", text):
+        raise ValueError("counted from wherever the database is, so that a retry would go further; name a revision")
+    if text in ("head", "heads") or text.endswith("@head") or ":" in text:
+        raise ValueError("no place to go back to; name a revision, `base` or `<label>@base`")
+    return text
+
+
 def _yes(text: str) -> bool:
     return OneOf(("true", "false"))(text) == "true"
 
@@ -62,11 +70,11 @@ def _name(text: str) -> str:
     return text
 
 
-MIGRATE = ("migrate",)
+MIGRATE = ("migrate", "downgrade")
 LEADS = (*MIGRATE, "baseline")
 """Commands that take the lock and write."""
 WAIT = ("wait",)
-RUNS = ("migrate", "wait")
+RUNS = ("migrate", "downgrade", "wait")
 GRAPH = ("migrate", "wait", "status", "plan", "check")
 """Commands that compare the database with the image's revisions."""
 
@@ -93,6 +101,17 @@ OPTIONS: tuple[Option, ...] = (
         metavar="NAME",
     ),
     Option(
+        "destination",
+        "LOCKGATE_DESTINATION",
+        "",
+        _destination,
+        "the revision to go back to, `base`, or `<label>@base`",
+        ("downgrade",),
+        metavar="REVISION",
+        never_in_file="what is undone is for each call to say",
+        positional=True,
+    ),
+    Option(
         "target",
         "LOCKGATE_TARGET",
         "heads",
@@ -107,7 +126,7 @@ OPTIONS: tuple[Option, ...] = (
         "{}",
         _arguments,
         "what env.py reads by get_x_argument(), as a JSON object (alembic -x key=value)",
-        (*GRAPH, "baseline"),
+        (*GRAPH, "downgrade", "baseline"),
         metavar="JSON",
         toml=dict,
     ),
@@ -118,7 +137,7 @@ OPTIONS: tuple[Option, ...] = (
         _baseline,
         "the revision whose tables are in the database; several with commas",
         ("baseline",),
-        metavar="REVISION",
+        metavar="BASELINE",
         never_in_file="what a database is taken for is for each call to say",
         positional=True,
     ),
@@ -128,7 +147,7 @@ OPTIONS: tuple[Option, ...] = (
         "",
         _baseline,
         "revision at which a schema without a version table is taken to be, if all tables of that revision are there",
-        MIGRATE,
+        ("migrate",),
         metavar="REVISION",
     ),
     Option(
@@ -137,7 +156,7 @@ OPTIONS: tuple[Option, ...] = (
         "",
         _tables,
         "tables ([schema.]name, with commas) that have to be there for that, instead of those that the revisions make",
-        LEADS,
+        ("migrate", "baseline"),
         metavar="TABLES",
     ),
     Option(
@@ -231,6 +250,17 @@ OPTIONS: tuple[Option, ...] = (
         metavar="POLICY",
     ),
     Option(
+        "downgrade",
+        "LOCKGATE_DOWNGRADE",
+        "Deny",
+        OneOf(("Deny", "Allow")),
+        "whether revisions may be taken back; `migrate` takes back what is ahead of this image",
+        MIGRATE,
+        POLICIES,
+        metavar="POLICY",
+        never_in_file="what may be undone is for each call to say",
+    ),
+    Option(
         "half_applied",
         "LOCKGATE_HALF_APPLIED",
         "Stop",
@@ -247,7 +277,7 @@ OPTIONS: tuple[Option, ...] = (
         "[]",
         parse_checks,
         "health checks as a JSON list, as in spec.checks",
-        ("migrate", "check"),
+        ("migrate", "downgrade", "check"),
         POLICIES,
         metavar="JSON",
         toml=list,

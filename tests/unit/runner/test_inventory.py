@@ -56,7 +56,7 @@ def test_operations_are_followed():
         ("CREATE TABLE a (LIKE b)", {("", "a"): None}),
         ("CREATE TABLE a PARTITION OF b FOR VALUES IN (1)", {("", "a"): None}),
         (
-            "CREATE TABLE a (id int); ALTER TABLE ONLY public.a ADD b int, DROP COLUMN id, ADD CONSTRAINT c CHECK (b > 0)",
+            "CREATE TABLE a (id int); ALTER TABLE ONLY public.a ADD b int, DROP COLUMN id, ADD CHECK (b > 0)",
             {("", "a"): {"b"}},
         ),
         ("CREATE TABLE a (id int); ALTER TABLE a RENAME id TO b; ALTER TABLE a RENAME TO c", {("", "c"): {"b"}}),
