@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine
 
 from lockgate.runner.connection import is_own_thread
 from lockgate.runner.interruption import Interruption
+from lockgate.runner.keepalive import keep_alive
 from lockgate.runner.ledger import Ledger, is_in_transaction
 from lockgate.runner.session_settings import Settings, settings_statement
 
@@ -113,6 +114,7 @@ class EnvironmentSessions:
     def _connected(self, connection: Any, record: Any) -> None:
         if is_own_thread() or not is_postgresql(connection):
             return
+        keep_alive(connection)
         raw(connection, settings_statement(self.settings))
         pid = raw(connection, "SELECT pg_backend_pid()")[0][0]
         connection.commit()  # or the settings would be rolled back, and Alembic think that a transaction is open
