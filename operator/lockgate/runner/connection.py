@@ -17,9 +17,13 @@ from typing import Any, TypeVar
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.url import URL, make_url
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.pool import NullPool
 
+from lockgate.errors import DatabaseUnreachable
+from lockgate.runner import outcome
 from lockgate.runner.database_url import own_url
+from lockgate.runner.keepalive import keep_alive
 from lockgate.runner.session_settings import Settings, settings_statement
 
 __all__ = ["Database", "OwnConnection", "is_own_thread", "parse_url"]
@@ -59,6 +63,7 @@ class Database:
         opened = _Asynchronous(self.url) if asynchronous else _Synchronous(self.url)
         connection = OwnConnection(opened)
         try:
+            opened.run(lambda session: keep_alive(session.connection))
             connection.rows(settings_statement(self._settings.named(role)))
         except BaseException:
             connection.close()
@@ -81,7 +86,7 @@ class OwnConnection:
             result = connection.execute(text(sql), parameters)
             return [tuple(row) for row in result] if result.returns_rows else []
 
-        return self._opened.run(execute)
+        return self._ask(execute)
 
     def value(self, sql: str, **parameters: Any) -> Any:
         """Return the first column of the first row."""
@@ -94,7 +99,19 @@ class OwnConnection:
             result = connection.execution_options(no_parameters=True).exec_driver_sql(sql)
             return [tuple(row) for row in result] if result.returns_rows else []
 
-        return self._opened.run(execute)
+        return self._ask(execute)
+
+    def _ask(self, execute: Callable[[Connection], T]) -> T:
+        """Raise DatabaseUnreachable where the session is lost, once and for all; else what SQLAlchemy raises."""
+        try:
+            return self._opened.run(execute)
+        except PendingRollbackError as error:  # what SQLAlchemy says of the statements after the one that noticed it
+            raise DatabaseUnreachable("The connection to the database was lost.") from error
+        except DBAPIError as error:
+            known = outcome.classify(error)
+            if isinstance(known, DatabaseUnreachable):
+                raise known from error
+            raise
 
     def close(self) -> None:
         """End the session, and with it every session lock that it holds; never raises."""
