@@ -55,16 +55,16 @@ check: $(VENV) ## lint, formats, types, import contracts, shell scripts, the cha
 	find . \( -name .venv -o -name .git -o -path ./build \) -prune -o -type f \( -name '*.sh' -o -path ./.ci/run \) -print0 |
 	  xargs -0 $(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR/..
 	for helm in build/tools/helm3 build/tools/helm4; do
-	  if [[ -x $$helm ]]; then $$helm lint --strict --quiet charts/*/; else echo "skipped: helm lint ($$helm is missing: make tools)"; fi
+	  if [[ -x $$helm ]]; then $$helm lint --strict --quiet charts/*/ examples/shop/chart examples/helm-hook; else echo "skipped: helm lint ($$helm is missing: make tools)"; fi
 	done
 	echo "check: all good"
 
 .PHONY: test
-test: $(VENV) postgres-server cluster-if-possible ## every test, with all set-up
+test: $(VENV) shells postgres-server cluster-if-possible ## every test, with all set-up
 	@$(BIN)/pytest $(ARGS)
 
 .PHONY: test-unit
-test-unit: $(VENV) ## the tests that need neither database nor cluster: seconds
+test-unit: $(VENV) shells ## the tests that need neither database nor cluster: seconds
 	@$(BIN)/pytest tests/unit $(ARGS)
 
 .PHONY: test-database
@@ -117,6 +117,14 @@ postgres-server:
 	@missing=(); code=0; PATH=$$PATH:/usr/sbin
 	[[ -n $${LOCKGATE_TEST_POSTGRES_URL:-} ]] || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 	command -v pgbouncer >/dev/null || missing+=(pgbouncer)
+	(($${#missing[@]})) || exit 0
+	(source cluster/packages.sh; provide "$${missing[@]}") || code=$$?
+	$(UNLESS_LACKING)
+
+.PHONY: shells
+shells:
+	@missing=(); code=0
+	for shell in bash zsh fish; do command -v $$shell >/dev/null || missing+=($$shell); done
 	(($${#missing[@]})) || exit 0
 	(source cluster/packages.sh; provide "$${missing[@]}") || code=$$?
 	$(UNLESS_LACKING)

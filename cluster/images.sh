@@ -112,7 +112,7 @@ DOCKERFILE
 # What a build depends on, as one hash: arguments, base images, and every file of the context with its mode. A .dockerignore
 # that starts with "*" lists with "!" what the build sees; then only that counts.
 digest() { # CONTEXT ARGUMENTS...
-  local context=$1 wanted=(.)
+  local context=$1 argument wanted=(.)
   shift
   if [[ $(head -n 1 "$context/.dockerignore" 2>/dev/null) == '*' ]]; then
     mapfile -t wanted < <(sed -n 's/^!//p' "$context/.dockerignore")
@@ -120,6 +120,7 @@ digest() { # CONTEXT ARGUMENTS...
   fi
   {
     printf '%s\n' "$ENGINE" "$@"
+    for argument in "$@"; do [[ $argument != *=localhost/* ]] || image_id "${argument#*=}"; done # --build-arg BASE=localhost/...
     (cd "$context" && find "${wanted[@]}" -type f -not -path '*/__pycache__/*' -printf '%m %p\0' | sort -z |
       while IFS= read -r -d '' entry; do printf '%s ' "$entry" && sha256sum <"${entry#* }"; done)
   } | sha256sum | cut -c1-16

@@ -43,4 +43,4 @@ class Answer(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     # The first process of a container gets no default handling of SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    ThreadingHTTPServer(("", 8000), Answer).serve_forever()
+    ThreadingHTTPServer(("", int(os.environ.get("PORT", "8000"))), Answer).serve_forever()

@@ -37,7 +37,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "lock": {"wait": "15m", "standbys": 0},
     "timeouts": {"run": "1h", "ddlLock": "500ms", "statement": "0s"},
     "retry": {"limit": 6, "ddlLockAttempts": 40},
-    "policy": {"downgrade": "Deny", "databaseAhead": "Accept"},
+    "policy": {"downgrade": "Deny", "databaseAhead": "Accept", "halfApplied": "Stop"},
 }
 """The CRD's defaults, again: the run id leaves them out, so that a default added later starts no new run by itself."""
 
@@ -105,6 +105,7 @@ class Migration:
     retry_limit: int
     ddl_lock_attempts: int
     database_ahead: str
+    half_applied: str
     checks: tuple[Mapping[str, Any], ...]
     template: Mapping[str, Any]
     suspend: bool
@@ -149,6 +150,7 @@ def parse(body: Mapping[str, Any]) -> Migration:
         retry_limit=part["retry"]["limit"],
         ddl_lock_attempts=part["retry"]["ddlLockAttempts"],
         database_ahead=part["policy"]["databaseAhead"],
+        half_applied=part["policy"]["halfApplied"],
         checks=tuple(spec.get("checks") or ()),
         template=spec.get("template") or {},
         suspend=bool(spec.get("suspend")),

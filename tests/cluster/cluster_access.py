@@ -14,8 +14,18 @@ from typing import Any, TypeVar
 CHECKOUT = Path(__file__).parent.parent.parent
 T = TypeVar("T")
 
+OPERATOR = "localhost/lockgate:dev"
+"""This project's own image, where LOCKGATE_IMAGE does not name another."""
+
 IMAGES: dict[str, tuple[str, ...]] = {
     **{f"localhost/shop:{n}": ("examples/shop", "--build-arg", f"VERSION={n}") for n in range(1, 5)},
+    **{
+        f"localhost/shop-with-lockgate:{n}": (
+            *("examples/with-lockgate", "--build-arg", f"APPLICATION=localhost/shop:{n}"),
+            *("--build-arg", f"LOCKGATE={OPERATOR}"),
+        )
+        for n in range(1, 5)
+    },
     "localhost/postgres:lockgate": ("tests/images/postgres",),
     "localhost/mlflow:3.17.2": ("tests/images/mlflow",),
     "localhost/without-alembic:1": ("tests/images/without-alembic",),
@@ -87,12 +97,22 @@ class Access:
     def image(self, name: str) -> str:
         """Build an image if need be, load it into the cluster, and return the reference to use in a manifest."""
         if name not in self.loaded:
+            self.build(name)
             script = self.settings["LOCKGATE_IMAGES"]
-            build = ("operator",) if name == self.settings["LOCKGATE_IMAGE"] else ("build", name, *IMAGES[name])
-            subprocess.run([script, *build], cwd=CHECKOUT, check=True, stdin=subprocess.DEVNULL)
             done = subprocess.run([script, "load", name], check=True, stdout=subprocess.PIPE, text=True)
             self.loaded[name] = done.stdout.strip()
         return self.loaded[name]
+
+    def build(self, name: str) -> None:
+        """Build an image if need be, and those that it is made of."""
+        operator = self.settings["LOCKGATE_IMAGE"]
+        arguments = () if name == operator else tuple(word.replace(OPERATOR, operator) for word in IMAGES[name])
+        for word in arguments:
+            _, _, base = word.partition("=localhost/")
+            if base:
+                self.build(f"localhost/{base}")
+        command = ("build", name, *arguments) if arguments else ("operator",)
+        subprocess.run([self.settings["LOCKGATE_IMAGES"], *command], cwd=CHECKOUT, check=True, stdin=subprocess.DEVNULL)
 
 
 @dataclass(frozen=True)

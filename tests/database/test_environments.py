@@ -17,6 +17,8 @@ STYLES = [
     ("async", "psycopg", "revisions"),
     ("pooled_async", "asyncpg", "revisions"),
     ("pooled_async", "psycopg", "revisions"),
+    ("worker_thread", "asyncpg", "revisions"),
+    ("worker_thread", "psycopg", "revisions"),
     ("injected", "psycopg", "revisions"),
     ("own_timeouts", "psycopg2", "revisions"),
     ("engine_begin", "psycopg", "transactional"),

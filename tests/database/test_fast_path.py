@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import psycopg
 import pytest
 
@@ -54,3 +58,50 @@ def test_the_fast_path_is_taken_whatever_time_zone_env_py_sets(project, run):
     assert run(folder).code == 0
 
     assert not run(folder).progress
+
+
+def test_what_pyproject_toml_says_takes_part(project, run, database):
+    folder = project("sync")
+    file = folder / "pyproject.toml"
+    file.write_text('[tool.lockgate]\ntarget = "r2"\n')
+
+    assert run(folder).report.reached == ("r2",)
+    assert not run(folder).progress
+
+    file.write_text('[tool.lockgate]\ntarget = "heads"\n')
+    assert run(folder).report.reached == ("r4",)
+
+    file.write_text('[[tool.lockgate.checks]]\nsql.query = "SELECT false"\n')
+    assert run(folder).reason == "CheckFailed"
+    assert database.value("SELECT version_num FROM alembic_version") == "r4"
+
+
+def test_revisions_in_a_folder_that_only_env_py_names_are_found_by_the_next_run(project, run, database):
+    folder = project("worker_thread")
+    assert run(folder).code == 0
+    (folder.parent / "revisions" / "r5.py").write_text(
+        "revision, down_revision = 'r5', 'r4'\n\n\ndef upgrade():\n    pass\n"
+    )
+
+    result = run(folder)
+
+    assert (result.code, result.report.reached) == (0, ("r5",)), result.output
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_a_run_that_finds_nothing_to_do_imports_neither_sqlalchemy_nor_alembic(driver, project, run, database):
+    folder = project("sync" if driver != "asyncpg" else "async")
+    assert run(folder, driver=driver).code == 0
+    code = (
+        "import sys; from lockgate.runner.command_line import execute; code = execute(['migrate']);"
+        " print('imported:', sorted({'sqlalchemy', 'alembic'} & set(sys.modules))); sys.exit(code)"
+    )
+
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOCKGATE_", "PYTHON"))}
+    environ = {**inherited, "DATABASE_URL": database.url(driver), "PYTHONDONTWRITEBYTECODE": "1"}
+    again = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=folder, env=environ, capture_output=True, text=True, check=True
+    )
+
+    assert "NothingToDo" in again.stdout
+    assert "imported: []" in again.stdout

@@ -18,6 +18,7 @@ SLEEPING = "FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%' AND st
         ("slow", "psycopg2", signal.SIGTERM),
         ("slow", "psycopg", signal.SIGINT),
         ("slow_async", "asyncpg", signal.SIGTERM),
+        ("slow_worker_thread", "asyncpg", signal.SIGTERM),
         ("stubborn", "psycopg2", signal.SIGTERM),
     ],
 )

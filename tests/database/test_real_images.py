@@ -11,6 +11,7 @@ import pytest
 
 OLDEST = ("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2")
 MLFLOW = ("mlflow-skinny==3.17.2", "alembic>=1.16", "sqlalchemy>=2.0", "psycopg[binary]>=3.2")
+PREFECT = ("prefect==3.8.8", "asyncpg>=0.30")
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,24 @@ def test_ten_runners_apply_mlflows_history_at_once_one_applies_and_none_fails(en
     assert sorted(result.reason for result in results) == ["Migrated", *["NothingToDo"] * 9]
     assert max(len(result.report.applied) for result in results) == 67
     assert database.value("SELECT count(*) FROM lockgate.history") == 67
+
+
+def test_runners_apply_prefects_history_whose_env_py_the_alembic_command_cannot_run(
+    environment, start, database, tmp_path
+):
+    python = environment(*PREFECT)
+    folder = next((python.parents[1] / "lib").glob("python*/site-packages")) / "prefect" / "server" / "database"
+    variable = "PREFECT_API_DATABASE_CONNECTION_URL"
+    settings = {variable: database.url("asyncpg"), "PREFECT_HOME": str(tmp_path), "DO_NOT_TRACK": "1"}
+
+    def migrate():
+        return start(folder, "migrate", "--database-env", variable, python=str(python), **settings)
+
+    results = [process.end(timeout=180) for process in [migrate() for _ in range(3)]]
+    again = migrate().end()
+
+    assert [result.code for result in results] == [0] * 3, "".join(result.output for result in results)
+    assert sorted(result.reason for result in results) == ["Migrated", *["NothingToDo"] * 2]
+    assert database.value("SELECT count(*) FROM lockgate.history") == 118
+    assert database.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+    assert (again.reason, again.progress) == ("NothingToDo", []), again.output

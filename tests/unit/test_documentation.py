@@ -11,7 +11,7 @@ import pytest
 from lockgate import errors, reasons
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
 
 
 def leaves(kind: type[errors.LockgateError]) -> Iterator[type[errors.LockgateError]]:
@@ -36,7 +36,7 @@ def test_every_error_that_a_run_can_end_with_is_explained() -> None:
     assert known - {"RetryLater", "Permanent"} - words(ROOT / "docs/reasons.md") == set()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_link_inside_the_documents_leads_somewhere(document: Path) -> None:
     missing = []
     for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", document.read_text()):
@@ -52,7 +52,7 @@ def test_a_link_inside_the_documents_leads_somewhere(document: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_make_target_that_the_documents_name_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", document.read_text()))

@@ -28,6 +28,7 @@ def build_environment(migration: Migration) -> list[Object]:
         "LOCKGATE_STATEMENT_TIMEOUT": migration.statement_timeout,
         "LOCKGATE_DDL_LOCK_ATTEMPTS": str(migration.ddl_lock_attempts),
         "LOCKGATE_DATABASE_AHEAD": migration.database_ahead,
+        "LOCKGATE_HALF_APPLIED": migration.half_applied,
         "LOCKGATE_CHECKS": json.dumps([dict(check) for check in migration.checks], sort_keys=True),
         "LOCKGATE_RESOURCE": migration.key,
         "LOCKGATE_IMAGE": migration.image,

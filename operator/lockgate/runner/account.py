@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, Report
 from lockgate.runner import plan
-from lockgate.runner.environment import EnvironmentEntry, Seen
-from lockgate.runner.project import Project
 from lockgate.runner.publication import outcome_of
+from lockgate.runner.seen import Seen
+
+if TYPE_CHECKING:
+    from lockgate.runner.environment import EnvironmentEntry
 
 __all__ = ["Account", "run_report", "settle"]
 
@@ -35,7 +38,7 @@ class Account:
     """(database, schema, table) of all version tables that env.py configured."""
 
 
-def settle(project: Project, entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]]) -> int:
+def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]]) -> int:
     """Enter into the account what is really in the database now; return how many revisions are pending."""
     if not entry.seen:
         return 0
@@ -49,11 +52,10 @@ def settle(project: Project, entry: EnvironmentEntry, account: Account, rows: li
     account.reached = _union(rows)
     account.pending = 0
     for seen, found in zip(entry.seen, rows, strict=True):
-        contained = plan.ancestors(found, entry.graph if seen.ran else {}, seen.arrival.lineage)
+        contained = plan.ancestors(found, entry.course.graph if seen.ran else {}, seen.arrival.lineage)
         account.revisions |= contained
         account.applied += [step for step in seen.done if step.revision in contained]
-        if seen.ran and not plan.unknown_rows(found, entry.graph):
-            account.pending += len(plan.pending(project.script, entry.target, found))
+        account.pending += entry.course.left(seen, found)
     return account.pending
 
 

@@ -7,13 +7,15 @@ import os
 from lockgate.errors import CheckFailed
 from lockgate.report import CheckResult
 from lockgate.runner.answer import Answer, answered
+from lockgate.runner.backends.fitting import fitted
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.drift import check_drift
 from lockgate.runner.health import Baseline, Surroundings, check_health
 from lockgate.runner.interruption import Interruption
-from lockgate.runner.position import Position, Verdict, compare, folder, named_table, opened, read_position
+from lockgate.runner.position import Position, Verdict, compare, named_table, opened, read_position
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import load_project
+from lockgate.runner.project_file import working_directory
 from lockgate.runner.session_settings import Settings
 from lockgate.runner.sessions import EnvironmentSessions
 
@@ -22,8 +24,9 @@ __all__ = ["check"]
 
 def check(configuration: Configuration, narrator: Narrator) -> Answer:
     """Run all checks, whatever the first ones find; the report is of CheckFailed where one did."""
-    project = load_project(configuration, folder(), os.environ)
+    project = load_project(configuration, working_directory(), os.environ)
     with opened(project.url, narrator, "check") as (database, connection):
+        configuration = fitted(configuration, database.backend)
         position = read_position(connection, *named_table(configuration, project))
         accept = configuration.database_ahead == "Accept"
         verdict = compare(project.script, position, target=configuration.target, accept=accept)

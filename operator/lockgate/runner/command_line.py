@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
-from lockgate import __version__
 from lockgate.errors import AlembicNotInstalled, InvalidConfiguration, LockgateError
+from lockgate.runner.arguments import read_arguments
+from lockgate.runner.completion import completion_script
 from lockgate.runner.configuration import read_configuration
-from lockgate.runner.help_texts import DESCRIPTIONS, EXIT_CODES
-from lockgate.runner.options import OPTIONS
 from lockgate.runner.progress import Narrator
+from lockgate.runner.project_file import read_project_file, working_directory
 from lockgate.runner.publication import Publisher, plain_report
 from lockgate.runner.redaction import Redactor
+from lockgate.runner.refusal import refuse
+from lockgate.runner.terminal import open_terminal
 
 __all__ = ["execute", "main"]
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Report a bad command line like any other bad configuration, with our exit code."""
-        raise InvalidConfiguration(f"{message[:1].upper()}{message[1:]}.", advice=f"See `{self.prog} --help`.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="lockgate",
-        description="Applies Alembic migrations: one process at a time, bounded lock waits, a clear report.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"lockgate {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (summary, text) in DESCRIPTIONS.items():
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=text,
-            epilog=f"Every flag can be given as the variable named behind it; the flag wins.\n\n{EXIT_CODES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        for option in OPTIONS:
-            if name in option.commands:
-                default = f" (default: {option.default})" if option.default and not option.switch else ""
-                help_text = f"{option.help}{default} [{option.variable}]".replace("%", "%%")
-                value: dict[str, Any] = {"metavar": "VALUE"}
-                if option.switch:
-                    value = {"action": "store_const", "const": "true"}
-                command.add_argument(option.flag, dest=option.field, help=help_text, **value)
-    return parser
+WATCHED = ("migrate",)
+"""Commands that a person on a terminal watches."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -76,12 +46,17 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def execute(argv: Sequence[str]) -> int:
     """Run the command in this process and return its exit code; everything it has to say is said."""
     try:
-        flags = vars(_parser().parse_args(list(argv)))
-        command = flags.pop("command")
-        configuration = read_configuration(command, flags, os.environ)
+        command, flags = read_arguments(argv)
+        if command == "completion":
+            sys.stdout.write(completion_script(str(flags["shell"])))
+            return 0
+        named = flags.get("config") or os.environ.get("LOCKGATE_CONFIG", "")
+        configuration = read_configuration(command, flags, os.environ, read_project_file(named, working_directory()))
     except InvalidConfiguration as error:
-        return _refuse(error, os.environ)
-    narrator = Narrator(output=configuration.output, redact=Redactor([configuration.url]))
+        return refuse(error, argv, os.environ)
+    watched = command in WATCHED and configuration.output == "plain"
+    view = open_terminal(os.environ) if watched else None
+    narrator = Narrator(output=configuration.output, redact=Redactor([configuration.url]), view=view)
     publish = Publisher(narrator, configuration.termination_message)
     try:
         _require_alembic()
@@ -91,14 +66,6 @@ def execute(argv: Sequence[str]) -> int:
         return commands.WORK[command](configuration, narrator, publish)
     except LockgateError as error:
         return publish(plain_report(error))
-
-
-def _refuse(error: InvalidConfiguration, environ: Mapping[str, str]) -> int:
-    """Report a configuration that could not be read, as far as it is known where the report is to go."""
-    output = "json" if environ.get("LOCKGATE_OUTPUT") == "json" else "plain"
-    url = environ.get(environ.get("LOCKGATE_DATABASE_ENV") or "DATABASE_URL", "")
-    narrator = Narrator(output=output, redact=Redactor([url]))
-    return Publisher(narrator, environ.get("LOCKGATE_TERMINATION_MESSAGE", ""))(plain_report(error))
 
 
 def _require_alembic() -> None:

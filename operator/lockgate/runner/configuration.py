@@ -1,4 +1,4 @@
-"""What a run was told, from flags and environment, checked before anything is touched."""
+"""What a run was told, from flags, environment and pyproject.toml, checked before anything is touched."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.checks import Check
+from lockgate.runner.option import Option
 from lockgate.runner.options import OPTIONS
+from lockgate.runner.project_file import FileSettings
 
 __all__ = ["Configuration", "read_configuration"]
+
+NO_FILE = FileSettings()
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Configuration:
     ddl_lock_attempts: int
     statement_timeout: float
     database_ahead: str
+    half_applied: str
     checks: tuple[Check, ...]
     resource: str
     image: str
@@ -44,22 +49,35 @@ class Configuration:
     yes: bool = False
 
 
-def read_configuration(command: str, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Configuration:
-    """Put flags over environment over defaults; InvalidConfiguration names the flag and the variable of a bad value."""
+def read_configuration(
+    command: str, flags: Mapping[str, str | None], environ: Mapping[str, str], file: FileSettings = NO_FILE
+) -> Configuration:
+    """Put flags over environment over pyproject.toml over defaults; InvalidConfiguration says where a bad value is."""
     values: dict[str, Any] = {}
     for option in OPTIONS:
         if command not in option.commands:
             values[option.field] = option.parse(option.default)
             continue
-        text = flags.get(option.field)
-        if text is None:
-            # An empty variable is as good as none: charts and Compose files write those for "not set".
-            text = environ.get(option.variable) or option.default
+        text, place = _said(option, flags, environ, file)
         try:
             values[option.field] = option.parse(text)
-        except ValueError as error:
-            raise InvalidConfiguration(
-                f"{option.flag} (or the variable {option.variable}) is {text!r}: {error}.",
-                advice=f"It means: {option.help}.",
-            ) from None
+        except (ValueError, RecursionError) as error:  # RecursionError: JSON in JSON in JSON
+            why = "nested too deeply" if isinstance(error, RecursionError) else error
+            raise InvalidConfiguration(f"{place} is {text!r}: {why}.", advice=f"It means: {option.help}.") from None
     return Configuration(url=environ.get(values["database_env"], ""), **values)
+
+
+def _said(
+    option: Option, flags: Mapping[str, str | None], environ: Mapping[str, str], file: FileSettings
+) -> tuple[str, str]:
+    """Return what was said of an option, and where."""
+    place = f"{option.flag} (or the variable {option.variable})"
+    text = flags.get(option.field)
+    if text is not None:
+        return text, place
+    # An empty variable is as good as none: charts and Compose files write those for "not set".
+    if environ.get(option.variable):
+        return environ[option.variable], place
+    if file.values.get(option.field):
+        return file.values[option.field], f"`{option.name}` in [tool.lockgate] of {file.path}"
+    return option.default, place

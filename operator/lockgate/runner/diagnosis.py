@@ -15,12 +15,16 @@ from lockgate.errors import (
 )
 from lockgate.report import Failure
 from lockgate.runner import outcome
-from lockgate.runner.environment import EnvironmentEntry, Seen
-from lockgate.runner.index_builds import index_work
+from lockgate.runner.environment import EnvironmentEntry
+from lockgate.runner.half_applied import listing, way_out
+from lockgate.runner.index_work import index_work
 from lockgate.runner.ledger import is_repeatable
 from lockgate.runner.project import Project
+from lockgate.runner.resumption import is_harmless
+from lockgate.runner.seen import Seen
+from lockgate.runner.statements import shortened
 
-__all__ = ["cause_of", "error_of", "failure_of", "half_applied", "is_half_applied"]
+__all__ = ["cause_of", "ends_run", "error_of", "failure_of", "half_applied", "is_half_applied"]
 
 _NO_REVISION = (InvalidRevisions, LockBusy, DatabaseReadOnly)
 """Errors that are no matter of one revision."""
@@ -51,43 +55,37 @@ def error_of(entry: EnvironmentEntry, cause: BaseException | None, project: Proj
     )
 
 
-def is_half_applied(seen: Seen, found: Collection[str]) -> bool:
-    """Say whether a revision committed something before its end, and the version table (``found``) lacks it.
+def is_half_applied(seen: Seen, found: Collection[str] | None) -> bool:
+    """Say whether a revision committed something before its end, and the version table lacks it.
 
-    Index work that can be done again does not count: it is what the next try does.
+    ``found``: its rows, None where they are not known. What the next try does again, or leaves out because the
+    catalogue says that it is done, does not count.
     """
-    if seen.step is None or seen.step.revision.revision in found:
+    if found is not None and (seen.part.revision in found) == (seen.part.direction == "upgrade"):
         return False
-    return not all(map(is_repeatable, seen.left))
+    harmless = is_harmless if seen.recorded else is_repeatable
+    return not all(harmless(row.text) for row in seen.left)
+
+
+def ends_run(seen: Seen, found: Collection[str] | None, error: LockgateError | None) -> bool:
+    """Say whether a half-applied revision is a matter for a person: no other try may, or could, continue it."""
+    continues = seen.resumes and seen.recorded and error is not None and error.retryable
+    return is_half_applied(seen, found) and not continues
 
 
 def half_applied(seen: Seen, cause: BaseException, found: Collection[str] | None, project: Project) -> HalfApplied:
     """Return what a person has to know of it; ``found``: rows of the version table, None where nobody could read it."""
-    assert seen.step is not None  # noqa: S101  # something of it is committed
-    revision, place = seen.step.revision.revision, outcome.where(cause, project.folders)
-    listed = [f"({number}) {_short(statement)}" for number, statement in enumerate(seen.left[:LISTED], 1)]
-    if len(seen.left) > LISTED:
-        listed.append(f"and {len(seen.left) - LISTED} more")
+    place = outcome.where(cause, project.folders)
     ended = f"it failed{f' at {place}' if place else ''}: {outcome.brief(cause).rstrip('.')}"
     says = ", ".join(found if found is not None else seen.rows) or "base"
     unsure = (
         " The connection was lost in a COMMIT: perhaps the last of them are not committed." if seen.uncertain else ""
     )
     return HalfApplied(
-        f"Revision {revision} is half applied: {ended}. Committed before that: {' '.join(listed)}.{unsure}"
+        f"Revision {seen.part.revision} is half applied: {ended}. Committed before that: {listing(seen.left)}.{unsure}"
         f" {seen.arrival.table} still says {says}.",
-        advice="It is not repeated by itself. Undo by hand what is committed, or finish the revision by hand and"
-        f" `alembic stamp {revision}`; then ask for another try.",
+        advice="It is not repeated by itself. " + way_out(seen.part, recorded=seen.recorded),
     )
-
-
-LISTED = 5
-"""Statements that the message of a half-applied revision shows; the report's failure has up to 50."""
-
-
-def _short(statement: str) -> str:
-    text = " ".join(statement.split()).rstrip(";")
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _headline(entry: EnvironmentEntry, cause: BaseException, project: Project) -> str:
@@ -96,7 +94,7 @@ def _headline(entry: EnvironmentEntry, cause: BaseException, project: Project) -
     if entry.failed_revision:
         left = [seen.left for seen in entry.seen if seen.step and seen.step.revision.revision == entry.failed_revision]
         if any(left):
-            return f"Revision {entry.failed_revision} failed{at}; only index work that can be repeated stays"
+            return f"Revision {entry.failed_revision} failed{at}; only work that can be repeated stays"
         if index_work(entry.failed_statement) is not None:
             return f"Revision {entry.failed_revision} failed{at}"
         return f"Revision {entry.failed_revision} failed{at} and was rolled back"
@@ -119,10 +117,14 @@ def failure_of(
     """Say exactly at which revision and statement the entry ended."""
     if cause is None or isinstance(error, _NO_REVISION):
         return None
-    state = outcome.sqlstate_of(cause)
+    state = outcome.code_of(cause)
     place = outcome.where(cause, project.folders)
     said = outcome.brief(cause) + (f" ({place})" if place else "")
     committed = next((seen.left for seen in entry.seen if seen.left), ()) if isinstance(error, HalfApplied) else ()
     return Failure(
-        entry.failed_revision, entry.failed_statement if state else "", state, said, tuple(map(_short, committed[:50]))
+        entry.failed_revision,
+        entry.failed_statement if state else "",
+        state,
+        said,
+        tuple(shortened(row.text) for row in committed[:50]),
     )

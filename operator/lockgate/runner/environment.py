@@ -10,51 +10,33 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import text
 
-from lockgate.errors import DatabaseUnreachable, LockgateError, UnsupportedDatabase
+from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.report import Applied
-from lockgate.runner import history, plan
-from lockgate.runner.arrival import Arrival, arrive, keep_settings
+from lockgate.runner import history, statements
+from lockgate.runner.arrival import arrive, asking, keep_settings
 from lockgate.runner.configuration import Configuration
+from lockgate.runner.entering import run_env_file
+from lockgate.runner.half_applied import joined, left_in_the_middle
 from lockgate.runner.interruption import Interruption
-from lockgate.runner.lock import holds
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
+from lockgate.runner.resuming import look_back
+from lockgate.runner.seen import Seen
 from lockgate.runner.sessions import EnvironmentSessions
+from lockgate.runner.statements import Part
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
-__all__ = ["EnvironmentEntry", "Seen"]
+    from lockgate.runner.course import Course
 
-
-@dataclass
-class Seen:
-    """One call of ``context.configure()``: a version table, and what was done to it."""
-
-    arrival: Arrival
-    rows: tuple[str, ...] = ()
-    target: tuple[str, ...] = ()
-    planned: int = 0
-    done: list[Applied] = field(default_factory=list)
-    """Steps whose transaction is over; where env.py holds the transaction, they still can be rolled back."""
-    is_ahead: bool = False
-    changed: tuple[str, ...] = ()
-    """Applied revisions whose file in the image is not what was applied."""
-    ran: bool = False
-    unrecorded: bool = False
-    """A revision had no right to write history any more: it had changed its role."""
-    step: RevisionStep | None = None
-    left: tuple[str, ...] = ()
-    """Statements that ``step`` committed before its end; empty once it is over."""
-    uncertain: bool = False
-    """The connection was lost in the commit of the last of them."""
-    started: float = 0.0
+__all__ = ["EnvironmentEntry"]
 
 
 class EnvironmentEntry:
@@ -64,6 +46,7 @@ class EnvironmentEntry:
         self,
         *,
         project: Project,
+        course: Course,
         configuration: Configuration,
         sessions: EnvironmentSessions,
         narrator: Narrator,
@@ -71,12 +54,12 @@ class EnvironmentEntry:
         fence_wait: Callable[[], float],
     ) -> None:
         self._project = project
+        self._course = course
         self._configuration = configuration
         self._sessions = sessions
         self._narrator = narrator
         self._interruption = interruption
         self._fence_wait = fence_wait
-        self._graph: dict[str, tuple[str, ...]] | None = None
         self._by_context: dict[int, Seen] = {}
         self.seen: list[Seen] = []
         self.refusal: LockgateError | None = None
@@ -88,16 +71,9 @@ class EnvironmentEntry:
         """env.py holds the transaction: it was left after one revision, so that this one is committed by itself."""
 
     @property
-    def graph(self) -> dict[str, tuple[str, ...]]:
-        """The image's revisions and their parents; read inside env.py: revision files may need what it sets up."""
-        if self._graph is None:
-            self._graph = plan.graph(self._project.script)
-        return self._graph
-
-    @property
-    def target(self) -> str:
-        """What was asked for."""
-        return self._configuration.target
+    def course(self) -> Course:
+        """Where this entry leads."""
+        return self._course
 
     @property
     def failed_statement(self) -> str:
@@ -112,7 +88,7 @@ class EnvironmentEntry:
     def run(self) -> None:
         """Run env.py; raises whatever it raises."""
         script = self._project.script
-        options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": self._configuration.target}
+        options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": self._course.destination}
         with self._sessions, EnvironmentContext(self._project.config, script, fn=self.steps, **options) as environment:
             configure = environment.configure
 
@@ -128,13 +104,11 @@ class EnvironmentEntry:
                     self._by_context[id(environment.get_context())] = seen
 
             environment.configure = configured  # type: ignore[method-assign]  # on the instance, that is the whole idea
-            script.run_env()
+            run_env_file(script, has_begun=lambda: bool(self.seen or self.refusal))
 
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
         try:
-            if connection.dialect.name != "postgresql":
-                raise UnsupportedDatabase(f"env.py migrates a {connection.dialect.name} database.")
             arrival = arrive(
                 connection,
                 schema=options.get("version_table_schema"),
@@ -153,56 +127,24 @@ class EnvironmentEntry:
         """Yield the revisions to apply; what follows a ``yield`` happens when that revision's transaction is over."""
         seen = self._by_context[id(context)]
         try:
-            steps = self._plan(seen, tuple(rows))
+            seen.ran, seen.rows = True, tuple(rows)
+            steps = self._course.steps(seen, context)
+            if steps and seen.arrival.keeps_statements:
+                look_back(seen, context, self._course.graph)
         except LockgateError as error:
             self.refusal = error
             raise
+        arrival = seen.arrival
+        messages = [(step.revision.revision, step.doc or "") for step in steps]
+        self._narrator.plan(f"{arrival.schema}.{arrival.table}", messages)
         for position, step in enumerate(steps, 1):
             self._interruption.check()
             self._begin(seen, step, position, context)
             yield step
             self._finish(seen, position)
-            if seen.arrival.in_transaction and position < len(steps):
+            if arrival.in_transaction and position < len(steps):
                 self.more = True
                 return
-
-    def _plan(self, seen: Seen, rows: tuple[str, ...]) -> list[RevisionStep]:
-        script, target = self._project.script, self._configuration.target
-        seen.ran, seen.rows = True, rows
-        seen.changed = self._changed(seen, rows)
-        unknown = plan.unknown_rows(rows, self.graph)
-        if unknown:
-            seen.target = plan.target_heads(script, target, ())
-            self._judge_ahead(seen, unknown)
-            return []
-        steps = plan.pending(script, target, rows)
-        seen.target, seen.planned = plan.target_heads(script, target, steps), len(steps)
-        self._narrator.tell(
-            "planned",
-            f"{len(steps)} revision(s) to apply to {seen.arrival.table}" if steps else "",
-            current=rows,
-            target=seen.target,
-            pending=len(steps),
-        )
-        return steps
-
-    def _changed(self, seen: Seen, rows: tuple[str, ...]) -> tuple[str, ...]:
-        applied = plan.ancestors(rows, self.graph, seen.arrival.lineage)
-        recorded = {
-            revision: sha for revision, sha in seen.arrival.sources.items() if revision in applied & set(self.graph)
-        }
-        files = {}
-        for script in self._project.script.walk_revisions() if recorded else ():
-            files[script.revision] = script.path
-        return tuple(sorted(name for name, sha in recorded.items() if history.is_other_source(files[name], sha)))
-
-    def _judge_ahead(self, seen: Seen, unknown: tuple[str, ...]) -> None:
-        recorded = seen.arrival.lineage
-        accept = self._configuration.database_ahead == "Accept"
-        error = plan.ahead(seen.rows, unknown, seen.target, self.graph, recorded, accept=accept)
-        if error is not None:
-            raise error
-        seen.is_ahead = True
 
     def _begin(self, seen: Seen, step: RevisionStep, position: int, context: MigrationContext) -> None:
         revision = step.revision.revision
@@ -210,20 +152,32 @@ class EnvironmentEntry:
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
         self._narrator.tell("applying", f"applying {line}", step=line, statement="", percent=None, waiting_for="")
         seen.step, seen.started = step, time.monotonic()
-        seen.left = ()
-        upgrade = step.migration_fn
+        part = seen.part = Part(seen.arrival.version_table, revision, "upgrade" if step.is_upgrade else "downgrade")
+        earlier = seen.earlier.pop(part, ())
+        seen.left, seen.recorded = earlier, seen.arrival.keeps_statements
+        seen.resumes = self._configuration.half_applied == "Resume"
+        journal, upgrade = self._sessions.journal, step.migration_fn
+        objection = left_in_the_middle(part, earlier, seen.rows, resume=seen.resumes)
+        if objection is not None:
+            self.failed_revision, self.refusal = revision, objection
+            raise objection
 
         @functools.wraps(upgrade)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
-            self._sessions.ledger.begin()
+            journal.begin(part, earlier)
             try:
-                return upgrade(*args, **kwargs)
+                result = upgrade(*args, **kwargs)
+                journal.check_end()
             except BaseException as error:
                 self.failed_revision, self.failure = revision, error
+                self.refusal = journal.refusal or self.refusal
                 raise
             finally:
-                seen.left, seen.uncertain = self._sessions.ledger.end()
+                committed, seen.uncertain = journal.end()
+                seen.left = joined(earlier, committed)
+                seen.recorded = revision not in journal.unrecorded
+            return result
 
         step.migration_fn = observed
 
@@ -239,14 +193,17 @@ class EnvironmentEntry:
         seen, connection = self._by_context[id(ctx)], ctx.connection
         self._interruption.check()
         assert connection is not None  # noqa: S101  # a revision ran over it
-        # The right to write history is asked again: a revision may have SET ROLE.
-        fenced, may_write = connection.execute(text(f"SELECT ({holds(seen.arrival.fence)}), {history.MAY_WRITE}")).one()
+        backend = seen.arrival.backend
+        fenced, may_write, may_keep = backend.look_again(asking(connection), seen.arrival.fence)
         if not fenced:
             self.refusal = DatabaseUnreachable(
                 "The session that held the lock was lost during a revision, which is rolled back."
             )
             raise self.refusal
         seen.unrecorded |= not may_write
+        if self._sessions.journal.is_marked and may_keep:
+            connection.execute(text(statements.FORGET), asdict(seen.part))
+            self._sessions.journal.is_marked = False
         if may_write and seen.step is not None:
             connection.execute(text(history.INSERT), self._record(seen, seen.step))
 
@@ -254,9 +211,9 @@ class EnvironmentEntry:
         revision = step.revision.revision
         return history.record(
             self._configuration,
-            version_table=f"{seen.arrival.schema}.{seen.arrival.table}",
+            version_table=seen.arrival.version_table,
             revision=revision,
-            parents=self.graph.get(revision, ()),
+            parents=tuple(step.revision._all_down_revisions),
             message=step.doc or "",
             path=step.revision.path,
             encoding=seen.arrival.encoding,

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["DESCRIPTIONS", "EXIT_CODES"]
+__all__ = ["DESCRIPTIONS", "EXAMPLES", "EXIT_CODES", "GENERAL", "SOURCES"]
+
+GENERAL = """\
+Applies Alembic migrations: one process at a time, with bounded lock waits and a clear report. env.py stays as it is.
+
+  lockgate plan      see what would be applied
+  lockgate migrate   apply it, as `alembic upgrade heads` would
+
+`lockgate COMMAND --help` explains a command, its flags and their variables.
+"""
+
+SOURCES = """\
+In brackets: the variable that says the same, and the key of [tool.lockgate] in pyproject.toml. The flag wins over the
+variable, the variable over the file. Durations are written like 500ms, 30s, 15m or 1h30m.
+"""
 
 EXIT_CODES = """\
 exit codes:
@@ -53,6 +67,11 @@ there. Only the session that was shown is ended, and only while it still holds t
 committed is rolled back. A run that is alive notices, and begins again: stop its pod or its process first.
 """
 
+_COMPLETION = """\
+Prints a script that completes commands, flags and their choices in bash, zsh or fish. Its first lines say where to load
+it.
+"""
+
 DESCRIPTIONS = {
     "migrate": ("bring the database to the target", _MIGRATE),
     "wait": ("wait until the database has what this image needs", _WAIT),
@@ -61,5 +80,43 @@ DESCRIPTIONS = {
     "history": ("show what was applied, when and by whom", _HISTORY),
     "check": ("run the health checks", _CHECK),
     "unlock": ("end the session that holds the lock", _UNLOCK),
+    "completion": ("print a script that completes words in your shell", _COMPLETION),
 }
 """For each command a line and a paragraph."""
+
+EXAMPLES = {
+    "migrate": """\
+lockgate migrate
+lockgate migrate --target expand@head --ddl-lock-timeout 200ms
+lockgate migrate --config services/shop/alembic.ini --args '{"tenant": "a"}'
+LOCKGATE_OUTPUT=json lockgate migrate
+""",
+    "wait": """\
+lockgate wait --timeout 1h
+lockgate wait --revision 8a1c2d3e4f50
+""",
+    "status": """\
+lockgate status
+lockgate status --output json | jq .status.pending
+""",
+    "plan": """\
+lockgate plan
+lockgate plan --target 8a1c2d3e4f50
+""",
+    "history": """\
+lockgate history --limit 5
+""",
+    "check": """\
+lockgate check
+lockgate check --checks '[{"exists": {"tables": ["orders"]}}]'
+""",
+    "unlock": """\
+lockgate unlock
+lockgate unlock --yes
+""",
+    "completion": """\
+source <(lockgate completion bash)
+lockgate completion fish | source
+""",
+}
+"""For each command what one types."""

@@ -3,7 +3,8 @@
 ``lockgate.history`` gets a row in each revision's own transaction, so it never tells of what was rolled back. It holds
 the parents, which give the lineage of revisions that an older image does not know, and the source, so that a revision
 can be taken back without the image that brought it. ``lockgate.satisfied`` is the fast path: a digest of everything
-that decides what a run would do, with the rows that it left behind. ``lockgate.unverified``: see there.
+that decides what a run would do, with the rows that it left behind. ``lockgate.unverified``, ``lockgate.statements``:
+see there.
 
 A role that may not create the schema gets a warning in its reports, and does without.
 """
@@ -12,27 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
+from lockgate.runner import statements
 from lockgate.runner.configuration import Configuration
-from lockgate.runner.connection import OwnConnection
+from lockgate.runner.connection import OwnConnection, database_error
 
 __all__ = [
     "INSERT",
     "MAY_WRITE",
     "ensure",
     "is_other_source",
-    "lineage",
-    "located",
     "may_read",
     "quoted",
     "record",
-    "rows_of",
-    "sources",
 ]
 
 _TABLES = (
@@ -71,6 +65,7 @@ _TABLES = (
         baseline text NOT NULL,
         recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )""",
+    statements.TABLE,
 )
 
 MAY_WRITE = (
@@ -98,14 +93,17 @@ INSERT = (
 )
 
 NO_SCHEMA = (
-    "No right to create the schema lockgate in this database: no history, no fast path, and a database that is ahead"
-    " of an older image is not recognised. Grant CREATE on the database, or create the schema for this role once."
+    "No right to create the schema lockgate in this database: no history, no fast path; a database that is ahead"
+    " of an older image, or was left in the middle of a revision, is not recognised. Grant CREATE on the database, or"
+    " create the schema for this role once."
 )
 
 OTHER_ROLE = (
     "No history of this run: env.py works as a role, or in a database, without the right to write lockgate.history."
     " Grant it USAGE on the schema lockgate, and SELECT and INSERT on its table history."
 )
+
+NOT_KEPT = "no audit trail, no fast path, and a database that is ahead of an older image is refused."
 
 NAMESAKE = (
     "No history and no fast path: the role is called lockgate, and a schema of that name would come first in its"
@@ -115,14 +113,16 @@ NAMESAKE = (
 
 def ensure(connection: OwnConnection) -> str:
     """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
-    if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')}"):
+    if not connection.backend.keeps_history:
+        return f"No history on {connection.backend.spoken}: {NOT_KEPT}"
+    if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')} AND {may_read('statements')}"):
         return ""
     if connection.value("SELECT current_user = 'lockgate'"):
         return NAMESAKE
     try:
         for statement in _TABLES:
             connection.rows(statement)
-    except DBAPIError:
+    except database_error():
         # Two who create it at once meet in a unique index of the catalogue: whoever lost finds it made.
         if not connection.value(f"SELECT {MAY_WRITE}"):
             return NO_SCHEMA
@@ -183,52 +183,3 @@ def is_other_source(path: str | Path, recorded: str) -> bool:
 def quoted(name: str) -> str:
     """Quote an identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def rows_of(connection: OwnConnection, schema: str, table: str) -> tuple[str, ...]:
-    """Return the rows of a version table; none where the table does not exist."""
-    name = f"{quoted(schema)}.{quoted(table)}"
-    if connection.value("SELECT to_regclass(CAST(:name AS text)) IS NULL", name=name):
-        return ()
-    return tuple(sorted(str(row[0]) for row in connection.rows(f"SELECT version_num FROM {_plain(name)}")))
-
-
-def located(connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
-    """Find a version table as Alembic would, in ``schema`` or by the search_path.
-
-    Returns (schema, rows); the schema is empty where there is no such table.
-    """
-    name = quoted(table) if not schema else f"{quoted(schema)}.{quoted(table)}"
-    found = connection.rows(
-        "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.oid = to_regclass(CAST(:name AS text))",
-        name=name,
-    )
-    return (found[0][0], rows_of(connection, found[0][0], table)) if found else ("", ())
-
-
-def _plain(name: str) -> str:
-    """Keep a colon in a quoted name from being taken for a parameter."""
-    return name.replace(":", "\\:")
-
-
-def lineage(query: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, tuple[str, ...]]:
-    """Return the parents of every revision that was ever applied here, as its image knew them."""
-    if not query(f"SELECT {may_read('history')}")[0][0]:
-        return {}
-    found = query("SELECT revision, parents FROM lockgate.history WHERE direction = 'upgrade' ORDER BY id")
-    return {revision: tuple(json.loads(parents)) for revision, parents in found}
-
-
-def sources(query: Callable[[str], list[tuple[Any, ...]]], version_table: str) -> dict[str, str]:
-    """Return the SHA-256 of the source of every revision that was applied to a version table, as it was the last time.
-
-    ``version_table`` as ``schema.table``, the spelling of `record`.
-    """
-    if not query(f"SELECT {may_read('history')}")[0][0]:
-        return {}
-    found = query(
-        "SELECT version_table, revision, source_sha256 FROM lockgate.history"
-        " WHERE direction = 'upgrade' AND source <> '' ORDER BY id"
-    )
-    return {revision: sha for table, revision, sha in found if table == version_table and sha}

@@ -9,9 +9,10 @@ from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import OwnConnection
 from lockgate.runner.durations import spoken
 from lockgate.runner.history import may_read
-from lockgate.runner.position import folder, opened
+from lockgate.runner.position import opened
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import load_project
+from lockgate.runner.project_file import working_directory
 
 __all__ = ["list_history"]
 
@@ -23,8 +24,11 @@ _COLUMNS = (
 
 def list_history(configuration: Configuration, narrator: Narrator) -> Answer:
     """Read the newest rows; their source is left out, as it can be long."""
-    url = configuration.url or load_project(configuration, folder(), os.environ).url
+    url = configuration.url or load_project(configuration, working_directory(), os.environ).url
     with opened(url, narrator, "history") as (_, connection):
+        if not connection.backend.keeps_history:
+            message = f"No history is kept on {connection.backend.spoken}: only the version table says where it is."
+            return Answer(answered("NoHistory", message), {"history": []})
         if not connection.value(f"SELECT {may_read('history')}"):
             message = "There is no lockgate.history that this role may read: no run has recorded anything here."
             return Answer(answered("NoHistory", message), {"history": []})

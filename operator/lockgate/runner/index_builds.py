@@ -17,87 +17,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import DatabaseBusy
 from lockgate.runner.connection import Database, OwnConnection, parse_url
+from lockgate.runner.dbapi import dbapi_of, raw
+from lockgate.runner.index_work import index_work
 from lockgate.runner.ledger import is_in_transaction
 from lockgate.runner.progress import Narrator
 from lockgate.runner.server import FINGERPRINT
-from lockgate.runner.sessions import EnvironmentSessions, Statement, dbapi_of, raw
+from lockgate.runner.sessions import EnvironmentSessions, Statement
 
-__all__ = ["IndexBuilds", "IndexWork", "index_work"]
-
-_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
-_NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
-_CREATE = re.compile(
-    rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>(?!ON\s){_NAME})\s+)?"
-    rf"ON\s+(?:ONLY\s+)?(?P<table>{_NAME}(?:\s*\.\s*{_NAME})?)",
-    re.IGNORECASE,
-)
-_REINDEX = re.compile(
-    r"\s*REINDEX\s*(?:\([^)]*\)\s*)?(?P<kind>INDEX|TABLE|SCHEMA|DATABASE)\s+(?:CONCURRENTLY\s+)?"
-    rf"(?P<target>{_NAME}(?:\s*\.\s*{_NAME})?)?",
-    re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True)
-class IndexWork:
-    """What a statement with CONCURRENTLY builds."""
-
-    scope: str
-    """SQL: which rows of pg_index (``i``, with pg_class ``c`` and pg_namespace ``n``) can be what it leaves invalid."""
-    exact: bool
-    """The scope is one index by its name; otherwise only what became invalid since the first try counts."""
-
-
-def index_work(statement: str) -> IndexWork | None:
-    """Read the statement; None where it builds no index CONCURRENTLY."""
-    text = _COMMENT.sub(" ", statement)
-    created = _CREATE.match(text)
-    if created:
-        on_table = f"i.indrelid = to_regclass({_literal(created['table'])})"
-        if not created["name"]:
-            return IndexWork(on_table, exact=False)
-        return IndexWork(f"{on_table} AND c.relname = {_literal(_unquoted(created['name']))}", exact=True)
-    rebuilt = _REINDEX.match(text)
-    if not rebuilt or not re.search(r"\bCONCURRENTLY\b", text, re.IGNORECASE):
-        return None
-    kind, target = rebuilt["kind"].upper(), rebuilt["target"] or ""
-    rests = "c.relname ~ '_cc(new|old)[0-9]*$'"
-    return IndexWork(f"{rests} AND {_REBUILT[kind](target)}", exact=False)
-
-
-_REBUILT: dict[str, Callable[[str], str]] = {
-    "INDEX": lambda name: (
-        "i.indrelid = (SELECT b.indrelid FROM pg_catalog.pg_index b"
-        f" WHERE b.indexrelid = to_regclass({_literal(name)}))"
-    ),
-    "TABLE": lambda name: _with_toast(f"t.oid = to_regclass({_literal(name)})"),
-    "SCHEMA": lambda name: _with_toast(f"t.relnamespace = to_regnamespace({_literal(name)})"),
-    "DATABASE": lambda _: _with_toast("CAST(CAST(t.relnamespace AS regnamespace) AS text) NOT LIKE 'pg_%'"),
-}
-
-
-def _with_toast(which: str) -> str:
-    """Return SQL for the indexes of these tables, and of what is stored apart for them: REINDEX rebuilds those too."""
-    return f"EXISTS (SELECT FROM pg_catalog.pg_class t WHERE i.indrelid IN (t.oid, t.reltoastrelid) AND {which})"
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
+__all__ = ["IndexBuilds"]
 
 _FROM_INVALID = (
     " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"

@@ -11,19 +11,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lockgate.errors import DatabaseBusy, DatabaseUnreachable, LockgateError, MigrationFailed, NoProgress
+from lockgate.errors import DatabaseBusy, DatabaseUnreachable, HalfApplied, LockgateError, MigrationFailed, NoProgress
+from lockgate.runner import outcome
 from lockgate.runner.account import Account, settle
-from lockgate.runner.diagnosis import cause_of, error_of, failure_of, half_applied, is_half_applied
+from lockgate.runner.attempts import backoff
+from lockgate.runner.diagnosis import cause_of, ends_run, error_of, failure_of, half_applied
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.interruption import Interruption, StopRequested
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
 from lockgate.runner.verification import VersionTables
 
-__all__ = ["backoff", "judge", "migrate"]
-
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 10.0
+__all__ = ["judge", "migrate"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,6 @@ class Verdict:
     retry: bool = False
     counts: bool = True
     """Whether another entry is another attempt, or only env.py's way to commit one revision at a time."""
-
-
-def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
-    """Return the seconds to pause after an attempt: 0.1, growing by 1.6, at most 10, with jitter."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 1.6 ** min(attempt - 1, 20)) * uniform(0.5, 1.0)
 
 
 def judge(*, error: LockgateError | None, pending: int, moved: bool, more: bool, configured: bool) -> Verdict:
@@ -113,12 +107,12 @@ def _attempt(
         raised = None if isinstance(caught, SystemExit) and not caught.code else caught
     rows = _rows(project, entry, tables, raised, interruption)
     interruption.check()
-    pending = settle(project, entry, account, rows)
+    pending = settle(entry, account, rows)
     moved = any(rows[index] != tuple(sorted(seen.rows)) for index, seen in enumerate(entry.seen))
     cause = cause_of(entry, raised, as_planned=pending == 0 or (entry.more and moved))
     error = error_of(entry, cause, project)
     for seen, found in zip(entry.seen, rows, strict=True):
-        if cause is not None and is_half_applied(seen, found):
+        if cause is not None and ends_run(seen, found, error) and not isinstance(error, HalfApplied):
             error = half_applied(seen, cause, found, project)
     account.failure = failure_of(entry, cause, error, project)
     ran = any(seen.ran for seen in entry.seen)
@@ -137,7 +131,8 @@ def _rows(
     A half-applied revision ends the run also where nobody can read them, or where the run was told to end: another pod
     that knows nothing would do a part of it twice.
     """
-    halves = [seen for seen in entry.seen if is_half_applied(seen, ())]
+    error = interruption.cause or (outcome.classify(raised) if raised else None)
+    halves = [seen for seen in entry.seen if ends_run(seen, None, error)]
     if not halves:
         interruption.check()
     try:
@@ -148,6 +143,6 @@ def _rows(
         raise
     if interruption.cause is not None:
         for seen, found in zip(entry.seen, rows, strict=True):
-            if is_half_applied(seen, found):
+            if ends_run(seen, found, interruption.cause):
                 interruption.cause = half_applied(seen, interruption.cause, found, project)
     return rows

@@ -4,48 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from lockgate.runner.check_parsing import parse_checks
 from lockgate.runner.durations import parse_duration
+from lockgate.runner.option import LOCKS, OUTPUT, POLICIES, WHO, OneOf, Option
 
 __all__ = ["COMMANDS", "OPTIONS", "Option"]
 
 COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "unlock")
 
 
-@dataclass(frozen=True)
-class Option:
-    """One thing that can be said, as a flag or as a variable; the flag wins."""
-
-    field: str
-    variable: str
-    default: str
-    parse: Callable[[str], Any]
-    help: str
-    commands: tuple[str, ...] = COMMANDS
-    switch: bool = False
-    """The flag takes no value: it means ``true``."""
-
-    @property
-    def flag(self) -> str:
-        """The flag of the command line."""
-        return "--" + self.field.replace("_", "-")
-
-
 def _text(text: str) -> str:
     return text
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"not one of {', '.join(choices)}")
-        return text
-
-    return parse
 
 
 def _count(text: str) -> int:
@@ -73,7 +43,7 @@ def _target(text: str) -> str:
 
 
 def _yes(text: str) -> bool:
-    return _one_of("true", "false")(text) == "true"
+    return OneOf(("true", "false"))(text) == "true"
 
 
 def _name(text: str) -> str:
@@ -88,23 +58,37 @@ RUNS = ("migrate", "wait")
 GRAPH = ("migrate", "wait", "status", "plan", "check")
 """Commands that compare the database with the image's revisions."""
 
+OF_ONE_RUN = "it differs from one run to the next"
+
 OPTIONS: tuple[Option, ...] = (
-    Option(
-        "database_env",
-        "LOCKGATE_DATABASE_ENV",
-        "DATABASE_URL",
-        _name,
-        "name of the variable with the database URL; where it is not set, sqlalchemy.url of the configuration counts",
-    ),
     Option(
         "config",
         "LOCKGATE_CONFIG",
         "",
         _text,
         "Alembic's configuration: an .ini file or pyproject.toml; unset, alembic.ini and pyproject.toml are tried",
+        COMMANDS,
+        metavar="FILE",
     ),
-    Option("section", "LOCKGATE_SECTION", "alembic", _text, "section of the .ini file"),
-    Option("target", "LOCKGATE_TARGET", "heads", _target, "revision, label or `heads`", GRAPH),
+    Option("section", "LOCKGATE_SECTION", "alembic", _text, "section of the .ini file", COMMANDS, metavar="NAME"),
+    Option(
+        "database_env",
+        "LOCKGATE_DATABASE_ENV",
+        "DATABASE_URL",
+        _name,
+        "name of the variable with the database URL; where it is not set, sqlalchemy.url of the configuration counts",
+        COMMANDS,
+        metavar="NAME",
+    ),
+    Option(
+        "target",
+        "LOCKGATE_TARGET",
+        "heads",
+        _target,
+        "revision, label (`expand@head`) or `heads`",
+        GRAPH,
+        metavar="REVISION",
+    ),
     Option(
         "args",
         "LOCKGATE_ARGS",
@@ -112,90 +96,8 @@ OPTIONS: tuple[Option, ...] = (
         _arguments,
         "what env.py reads by get_x_argument(), as a JSON object (alembic -x key=value)",
         GRAPH,
-    ),
-    Option(
-        "lock_wait",
-        "LOCKGATE_LOCK_WAIT",
-        "15m",
-        parse_duration,
-        "how long to wait while another process migrates this database",
-        MIGRATE,
-    ),
-    Option(
-        "run_timeout",
-        "LOCKGATE_RUN_TIMEOUT",
-        "1h",
-        parse_duration,
-        "how long the whole run may take; 0s: no limit",
-        MIGRATE,
-    ),
-    Option(
-        "ddl_lock_timeout",
-        "LOCKGATE_DDL_LOCK_TIMEOUT",
-        "500ms",
-        parse_duration,
-        "how long a statement may wait for a lock, and so make others wait behind it; 0s: no limit",
-        MIGRATE,
-    ),
-    Option(
-        "ddl_lock_attempts",
-        "LOCKGATE_DDL_LOCK_ATTEMPTS",
-        "40",
-        _count,
-        "attempts while other sessions hold what a revision needs",
-        MIGRATE,
-    ),
-    Option(
-        "statement_timeout",
-        "LOCKGATE_STATEMENT_TIMEOUT",
-        "0s",
-        parse_duration,
-        "how long one statement may run; 0s: no limit",
-        MIGRATE,
-    ),
-    Option(
-        "database_ahead",
-        "LOCKGATE_DATABASE_AHEAD",
-        "Accept",
-        _one_of("Accept", "Block"),
-        "what to do where the database contains newer revisions than this image: Accept or Block",
-        GRAPH,
-    ),
-    Option(
-        "checks",
-        "LOCKGATE_CHECKS",
-        "[]",
-        parse_checks,
-        "health checks as a JSON list, as in spec.checks",
-        ("migrate", "check"),
-    ),
-    Option(
-        "resource",
-        "LOCKGATE_RESOURCE",
-        "",
-        _text,
-        "what others see as the holder of the lock, for example <namespace>/<name>",
-        RUNS,
-    ),
-    Option("image", "LOCKGATE_IMAGE", "", _text, "image, for lockgate.history", MIGRATE),
-    Option("run", "LOCKGATE_RUN", "", _text, "id of this run, for lockgate.history", MIGRATE),
-    Option(
-        "pod", "LOCKGATE_POD", "", _text, "name of this pod, for those who wait for it and for lockgate.history", RUNS
-    ),
-    Option(
-        "termination_message",
-        "LOCKGATE_TERMINATION_MESSAGE",
-        "",
-        _text,
-        "file that gets the report too, for example /dev/termination-log",
-        RUNS,
-    ),
-    Option(
-        "output",
-        "LOCKGATE_OUTPUT",
-        "plain",
-        _one_of("plain", "json"),
-        "plain, or json: one line per event, the report last",
+        metavar="JSON",
+        toml=dict,
     ),
     Option(
         "revision",
@@ -204,6 +106,8 @@ OPTIONS: tuple[Option, ...] = (
         _text,
         "wait for this revision, without reading the image's revision files",
         WAIT,
+        metavar="REVISION",
+        never_in_file="what to wait for is for each call to say",
     ),
     Option(
         "version_table",
@@ -212,9 +116,101 @@ OPTIONS: tuple[Option, ...] = (
         _text,
         "[schema.]name of Alembic's version table, where env.py sets another one",
         ("wait", "status", "plan", "check", "unlock"),
+        metavar="TABLE",
     ),
-    Option("timeout", "LOCKGATE_TIMEOUT", "10m", parse_duration, "how long to wait; 0s: look once", WAIT),
-    Option("limit", "LOCKGATE_LIMIT", "20", _count, "how many rows to show", ("history",)),
+    Option(
+        "lock_wait",
+        "LOCKGATE_LOCK_WAIT",
+        "15m",
+        parse_duration,
+        "how long to wait while another process migrates this database",
+        MIGRATE,
+        LOCKS,
+        metavar="DURATION",
+    ),
+    Option(
+        "run_timeout",
+        "LOCKGATE_RUN_TIMEOUT",
+        "1h",
+        parse_duration,
+        "how long the whole run may take; 0s: no limit",
+        MIGRATE,
+        LOCKS,
+        metavar="DURATION",
+    ),
+    Option(
+        "ddl_lock_timeout",
+        "LOCKGATE_DDL_LOCK_TIMEOUT",
+        "500ms",
+        parse_duration,
+        "how long a statement may wait for a lock, and so make others wait behind it; 0s: no limit",
+        MIGRATE,
+        LOCKS,
+        metavar="DURATION",
+    ),
+    Option(
+        "ddl_lock_attempts",
+        "LOCKGATE_DDL_LOCK_ATTEMPTS",
+        "40",
+        _count,
+        "attempts while other sessions hold what a revision needs",
+        MIGRATE,
+        LOCKS,
+        metavar="NUMBER",
+        toml=int,
+    ),
+    Option(
+        "statement_timeout",
+        "LOCKGATE_STATEMENT_TIMEOUT",
+        "0s",
+        parse_duration,
+        "how long one statement may run; 0s: no limit",
+        MIGRATE,
+        LOCKS,
+        metavar="DURATION",
+    ),
+    Option(
+        "timeout",
+        "LOCKGATE_TIMEOUT",
+        "10m",
+        parse_duration,
+        "how long to wait; 0s: look once",
+        WAIT,
+        LOCKS,
+        metavar="DURATION",
+    ),
+    Option(
+        "database_ahead",
+        "LOCKGATE_DATABASE_AHEAD",
+        "Accept",
+        OneOf(("Accept", "Block")),
+        "what to do where the database contains newer revisions than this image",
+        GRAPH,
+        POLICIES,
+        metavar="POLICY",
+    ),
+    Option(
+        "half_applied",
+        "LOCKGATE_HALF_APPLIED",
+        "Stop",
+        OneOf(("Stop", "Resume")),
+        "what to do with a revision that committed in the middle and did not end: say what is committed, or continue"
+        " behind it",
+        MIGRATE,
+        POLICIES,
+        metavar="POLICY",
+    ),
+    Option(
+        "checks",
+        "LOCKGATE_CHECKS",
+        "[]",
+        parse_checks,
+        "health checks as a JSON list, as in spec.checks",
+        ("migrate", "check"),
+        POLICIES,
+        metavar="JSON",
+        toml=list,
+    ),
     Option(
         "yes",
         "LOCKGATE_YES",
@@ -222,6 +218,76 @@ OPTIONS: tuple[Option, ...] = (
         _yes,
         "end the session without asking",
         ("unlock",),
+        POLICIES,
         switch=True,
+        never_in_file="a person has to say it, each time",
+    ),
+    Option(
+        "output",
+        "LOCKGATE_OUTPUT",
+        "plain",
+        OneOf(("plain", "json")),
+        "plain, for people, or json: one line per event, the report last",
+        COMMANDS,
+        OUTPUT,
+        metavar="FORMAT",
+    ),
+    Option(
+        "termination_message",
+        "LOCKGATE_TERMINATION_MESSAGE",
+        "",
+        _text,
+        "file that gets the report too, for example /dev/termination-log",
+        RUNS,
+        OUTPUT,
+        metavar="FILE",
+        never_in_file="where a container reports is for its pod to say",
+    ),
+    Option(
+        "limit", "LOCKGATE_LIMIT", "20", _count, "how many rows to show", ("history",), OUTPUT, False, "NUMBER", int
+    ),
+    Option(
+        "resource",
+        "LOCKGATE_RESOURCE",
+        "",
+        _text,
+        "what others see as the holder of the lock, for example <namespace>/<name>",
+        RUNS,
+        WHO,
+        metavar="NAME",
+        never_in_file=OF_ONE_RUN,
+    ),
+    Option(
+        "image",
+        "LOCKGATE_IMAGE",
+        "",
+        _text,
+        "image, for lockgate.history",
+        MIGRATE,
+        WHO,
+        metavar="NAME",
+        never_in_file=OF_ONE_RUN,
+    ),
+    Option(
+        "run",
+        "LOCKGATE_RUN",
+        "",
+        _text,
+        "id of this run, for lockgate.history",
+        MIGRATE,
+        WHO,
+        metavar="ID",
+        never_in_file=OF_ONE_RUN,
+    ),
+    Option(
+        "pod",
+        "LOCKGATE_POD",
+        "",
+        _text,
+        "name of this pod, for those who wait for it and for lockgate.history",
+        RUNS,
+        WHO,
+        metavar="NAME",
+        never_in_file=OF_ONE_RUN,
     ),
 )

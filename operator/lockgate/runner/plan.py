@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from alembic.util import CommandError
-
 from lockgate.errors import DatabaseAhead, InvalidRevisions, LockgateError
 
 if TYPE_CHECKING:
@@ -37,6 +35,8 @@ def graph(script: ScriptDirectory) -> dict[str, tuple[str, ...]]:
 
 def pending(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[RevisionStep]:
     """Return the steps from ``rows`` to ``target``, in order; an empty list means that the target is reached."""
+    from alembic.util import CommandError  # noqa: PLC0415  # a run that only waits does without Alembic
+
     try:
         # Alembic's annotation says one revision; its own run_migrations() passes the tuple of all rows.
         current: Any = tuple(rows)
@@ -57,6 +57,8 @@ def _no_plan(script: ScriptDirectory, target: str, said: str) -> InvalidRevision
 
 def target_heads(script: ScriptDirectory, target: str, steps: Iterable[RevisionStep]) -> tuple[str, ...]:
     """Return the revisions that ``target`` names; for a form like ``abc+2`` the end of the plan."""
+    from alembic.util import CommandError  # noqa: PLC0415  # as above
+
     try:
         found = script.get_revisions(target)
     except CommandError:
@@ -98,13 +100,25 @@ def ahead(
         )
     missing = sorted(set(heads) - contained)
     if missing:
-        return InvalidRevisions(
-            f"The database is at {names} of another branch: it lacks {', '.join(missing)}.",
-            advice="Deploy an image that contains both, with a merge revision.",
-        )
+        return _lacking(names, missing, partly=all(ancestors([row], lineage, own) & set(heads) for row in unknown))
     if not accept:
         return DatabaseAhead(
             f"The database is ahead of this image, at {names}, and the policy is to block.",
             advice="Deploy an image that contains it, or set policy.databaseAhead to Accept.",
         )
     return None
+
+
+def _lacking(names: str, missing: list[str], *, partly: bool) -> InvalidRevisions:
+    """Refuse what is ahead in one branch and behind in another: nobody has seen these revisions side by side."""
+    lacks = ", ".join(missing)
+    if partly:
+        return InvalidRevisions(
+            f"The database is ahead of this image, at {names}, and behind it in another branch: it lacks {lacks}."
+            " Nothing is applied.",
+            advice=f"Deploy an image that contains both {names} and {lacks}.",
+        )
+    return InvalidRevisions(
+        f"The database is at {names} of another branch: it lacks {lacks}.",
+        advice="Deploy an image that contains both, with a merge revision.",
+    )

@@ -8,15 +8,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import InvalidConfiguration, LockgateError, MigrationFailed
-from lockgate.runner import history, outcome, plan
+from lockgate.runner import outcome, plan
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
+from lockgate.runner.lineage import lineage_of
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
 from lockgate.runner.session_settings import Settings
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from alembic.script import ScriptDirectory
 
-__all__ = ["Position", "Verdict", "compare", "folder", "named_table", "opened", "read_position", "reading"]
+__all__ = ["Position", "Verdict", "compare", "named_table", "opened", "read_position", "reading"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,6 @@ class Verdict:
     """The database contains everything that the image needs, and more."""
     objection: LockgateError | None = None
     """Why a run would be refused."""
-
-
-def folder() -> Path:
-    """Return the folder in which Alembic's configuration is looked for."""
-    return Path.cwd()
 
 
 def named_table(configuration: Configuration, project: Project | None) -> tuple[str, str]:
@@ -108,8 +103,8 @@ def reading() -> Iterator[None]:
 
 def read_position(connection: OwnConnection, schema: str, table: str) -> Position:
     """Read a version table, and the lineage of what is in it."""
-    found, rows = history.located(connection, schema, table)
-    return Position(found, table, rows, history.lineage(connection.rows))
+    found, rows = connection.backend.located(connection, schema, table)
+    return Position(found, table, rows, lineage_of(connection, found, table))
 
 
 def compare(script: ScriptDirectory, position: Position, *, target: str, accept: bool) -> Verdict:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from lockgate.report import Progress, Report, progress_line, report_line
 from lockgate.runner.durations import spoken
@@ -18,6 +18,19 @@ __all__ = ["Narrator"]
 
 STATEMENT_LIMIT = 300
 """Characters of a statement that a progress line shows."""
+
+
+class View(Protocol):
+    """Something that shows a run while it goes on; it gets nothing that is not redacted."""
+
+    def plan(self, table: str, revisions: Sequence[tuple[str, str]]) -> None:
+        """Show these revisions, each with its message."""
+
+    def tell(self, event: str, sentence: str, progress: Progress) -> bool:
+        """Show an event; False where its sentence needs a line of its own."""
+
+    def close(self, report: Report) -> None:
+        """Show how it ended: nothing comes after that."""
 
 
 class Narrator:
@@ -30,11 +43,13 @@ class Narrator:
         redact: Redactor,
         stream: TextIO | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        view: View | None = None,
     ) -> None:
         self._json = output == "json"
         self.redact = redact
         self._stream = stream or sys.stdout
         self._now = now
+        self._view = view
         self._lock = threading.RLock()
         self._ended = False
         self.progress = Progress()
@@ -47,8 +62,19 @@ class Narrator:
             self.progress = replace(self.progress, **changes)
             if self._json:
                 self._write(progress_line(self._time(), event, self.redact.progress(self.progress)))
-            elif sentence:
+            elif not self._shown(event, sentence) and sentence:
                 self._write(f"lockgate: {self.redact(sentence)}")
+
+    def plan(self, table: str, revisions: Sequence[tuple[str, str]]) -> None:
+        """Name the revisions (each with its message) that will be applied to this version table, in order."""
+        with self._lock:
+            if self._view is not None and not self._ended:
+                self._view.plan(table, [(revision, self.redact(message)) for revision, message in revisions])
+
+    def _shown(self, event: str, sentence: str) -> bool:
+        if self._view is None or self._ended:
+            return False
+        return self._view.tell(event, self.redact(sentence), self.redact.progress(self.progress))
 
     def conclude(self, report: Report, details: Mapping[str, Any] | None = None, lines: Sequence[str] = ()) -> bool:
         """Write the report, the last thing that is ever written; False where that was done already.
@@ -62,7 +88,9 @@ class Narrator:
                 text = report_line(report)
                 self._write(json.dumps({**json.loads(text), **details}, separators=(",", ":")) if details else text)
             else:
-                self._write("\n".join((summary(report), *lines)))
+                if self._view is not None:
+                    self._view.close(report)
+                self._write("\n".join((summary(report, applied=self._view is None), *lines)))
             self._ended = True
             return True
 
@@ -80,10 +108,11 @@ class Narrator:
             pass
 
 
-def summary(report: Report) -> str:
-    """Return the report for people."""
+def summary(report: Report, *, applied: bool = True) -> str:
+    """Return the report for people; without what was ``applied`` where they have seen that."""
     lines = [f"lockgate: {report.reason}: {report.message}"]
-    lines += [f"  applied {step.revision} {step.message} ({spoken(step.seconds)})" for step in report.applied]
+    done = report.applied if applied else ()
+    lines += [f"  applied {step.revision} {step.message} ({spoken(step.seconds)})" for step in done]
     if report.failure:
         parts = (
             ("revision", report.failure.revision),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,11 +18,13 @@ from typing import Any, Protocol
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from lockgate.runner.backends import KINDS, backend_of, kind_of
 from lockgate.runner.connection import is_own_thread
+from lockgate.runner.dbapi import asking, dbapi_of, raw
 from lockgate.runner.interruption import Interruption
+from lockgate.runner.journal import Journal
 from lockgate.runner.keepalive import keep_alive
-from lockgate.runner.ledger import Ledger, is_in_transaction
-from lockgate.runner.session_settings import Settings, settings_statement
+from lockgate.runner.session_settings import Settings
 
 __all__ = ["EnvironmentSessions", "Preparation", "Statement", "built_index", "is_patient"]
 
@@ -77,13 +80,17 @@ class EnvironmentSessions:
         self.settings = settings
         self._interruption = interruption
         self.pids: set[int] = set()
-        """Backends of env.py's open connections, also for the thread that cancels."""
+        """Sessions of env.py's open connections, also for the thread that cancels."""
+        self.abandoned: set[int] = set()
+        """Sessions of which the client went away in the middle of a statement; MySQL goes on with it."""
+        self._files: dict[int, Any] = {}
+        """Open connections to SQLite, which only this process can interrupt."""
         self.running: Statement | None = None
         self.failed: str = ""
         """Text of the statement that failed last."""
         self.errors: list[BaseException] = []
         """Database errors in this entry into env.py, in order; env.py may have swallowed them."""
-        self.ledger = Ledger()
+        self.journal = Journal(secrets.token_hex(8))
         """What the revision that runs has committed before its end."""
         self.preparation: Preparation | None = None
         self.built: set[str] = set()
@@ -92,10 +99,11 @@ class EnvironmentSessions:
             ("connect", self._connected),
             ("close", self._closed),
             ("checkin", self._returned),
-            ("before_cursor_execute", self._before),
             ("after_cursor_execute", self._after),
             ("commit", self._commits),
             ("rollback", self._rolled_back),
+            ("savepoint", self._savepoint),
+            ("rollback_savepoint", self._rolled_back_to),
             ("handle_error", self._error),
         )
 
@@ -104,25 +112,40 @@ class EnvironmentSessions:
         self.failed, self.errors, self.running = "", [], None
         for name, listener in self._listeners:
             event.listen(Engine, name, listener)
+        event.listen(Engine, "before_cursor_execute", self._before, retval=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop to listen."""
         for name, listener in self._listeners:
             event.remove(Engine, name, listener)
+        event.remove(Engine, "before_cursor_execute", self._before)
 
     def _connected(self, connection: Any, record: Any) -> None:
-        if is_own_thread() or not is_postgresql(connection):
+        kind = "" if is_own_thread() else kind_of(connection)
+        if not kind:
             return
         keep_alive(connection)
-        raw(connection, settings_statement(self.settings))
-        pid = raw(connection, "SELECT pg_backend_pid()")[0][0]
+        backend, ask = backend_of(kind), asking(connection)
+        backend.prepare(ask, self.settings)
+        session = backend.session_of(ask)
         connection.commit()  # or the settings would be rolled back, and Alembic think that a transaction is open
-        record.info["lockgate_pid"] = pid
-        self.pids.add(pid)
+        record.info["lockgate_session"] = session
+        if session:
+            self.pids.add(session)
+        else:
+            self._files[id(connection)] = connection
 
-    def _closed(self, connection: Any, record: Any) -> None:  # noqa: ARG002  # the signature is SQLAlchemy's
-        self.pids.discard(record.info.get("lockgate_pid"))
+    def _closed(self, connection: Any, record: Any) -> None:
+        self._files.pop(id(connection), None)
+        self.pids.discard(record.info.get("lockgate_session"))
+
+    def interrupt(self) -> None:
+        """Interrupt what runs in SQLite, from any thread; on a server that takes a connection of its own."""
+        for connection in tuple(self._files.values()):
+            driver = getattr(connection, "driver_connection", None) or connection
+            with contextlib.suppress(Exception):  # it may have been closed meanwhile
+                getattr(driver, "_conn", driver).interrupt()  # aiosqlite's own interrupt() has to be awaited
 
     def _returned(self, connection: Any, record: Any) -> None:
         """Give the fences back where env.py keeps the session in a pool: nobody would ever get them otherwise."""
@@ -130,67 +153,75 @@ class EnvironmentSessions:
         if keys and connection is not None:
             try:
                 for key in sorted(keys):
-                    raw(connection, f"SELECT pg_advisory_unlock({key})")
+                    backend_of(kind_of(connection)).release(asking(connection), key)
                 connection.commit()
             except Exception:  # a session that takes no statement keeps no lock once it is closed
                 record.invalidate()
 
-    def _before(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
-        if is_own_thread() or connection.dialect.name != "postgresql":
-            return
+    def _before(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> tuple[str, Any]:  # noqa: ARG002  # SQLAlchemy's
+        parameters, _, executemany = rest
+        if is_own_thread() or connection.dialect.name not in KINDS:
+            return statement, parameters
         self._interruption.check()
-        self.ledger.starts()
         if built_index(statement):
             self.built.add(built_index(statement))
-        if is_patient(statement) and self.preparation is not None:
+        instead = self.journal.before(connection, statement, parameters)
+        if instead is not None:
+            many = executemany and isinstance(parameters, list)  # not so where SQLAlchemy makes one INSERT of many rows
+            return instead, [type(parameters[0])()] if many else type(parameters)()
+        patient = is_patient(statement)
+        if patient and self.preparation is not None:
             self.preparation.prepare(connection, statement)
             self._interruption.check()
-        self.running = Statement(connection.info.get("lockgate_pid", 0), statement, time.monotonic())
-        if is_patient(statement):
+        self.running = Statement(connection.info.get("lockgate_session", 0), statement, time.monotonic())
+        if patient:
             dbapi = dbapi_of(connection)
             connection.info["lockgate_lock_timeout"] = raw(dbapi, "SELECT current_setting('lock_timeout')")[0][0]
             raw(dbapi, "SET lock_timeout = 0")
+        return statement, parameters
 
-    def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
-        if is_own_thread() or connection.dialect.name != "postgresql":
+    def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if is_own_thread() or connection.dialect.name not in KINDS:
             return
         self.running = None
-        dbapi = dbapi_of(connection)
-        within = is_in_transaction(dbapi)
-        if within is None:
-            within = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
-        self.ledger.ran(id(dbapi), statement, in_transaction=within)
+        self.journal.after(connection, cursor, statement)
         _restore(connection)
         if is_patient(statement) and self.preparation is not None:
             self.preparation.done(connection, statement)
 
     def _commits(self, connection: Any) -> None:
-        if is_own_thread() or connection.closed or connection.invalidated:
-            return
-        dbapi = dbapi_of(connection)
-        if not self.ledger.has_open(id(dbapi)):
-            return
-        try:
-            wrote = raw(dbapi, "SELECT txid_current_if_assigned() IS NOT NULL")[0][0]
-        except Exception:  # of a transaction that failed nothing is committed
-            self.ledger.rolled_back(id(dbapi))
-        else:
-            self.ledger.commits(id(dbapi), wrote=wrote)
+        if _is_followed(connection):
+            self.journal.commits(connection)
 
     def _rolled_back(self, connection: Any) -> None:
-        if not is_own_thread() and not connection.closed and not connection.invalidated:
-            self.ledger.rolled_back(id(dbapi_of(connection)))
+        if _is_followed(connection):
+            self.journal.rolled_back(connection)
+
+    def _savepoint(self, connection: Any, name: str) -> None:
+        if _is_followed(connection):
+            self.journal.savepoint(connection, name)
+
+    def _rolled_back_to(self, connection: Any, name: str, context: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
+        if _is_followed(connection):
+            self.journal.rolled_back_to(connection, name)
 
     def _error(self, context: Any) -> None:
-        if is_own_thread() or (context.engine is not None and context.engine.dialect.name != "postgresql"):
+        if is_own_thread() or (context.engine is not None and context.engine.dialect.name not in KINDS):
             return
-        self.running = None
-        if context.statement is None:
-            self.ledger.failed(lost=context.is_disconnect)
+        statement, self.running = self.running, None
+        left = context.is_disconnect or not isinstance(context.original_exception, Exception)
+        known = context.engine if context.engine is not None else context.connection
+        if left and statement is not None and known is not None and backend_of(known.dialect.name).outlives_clients:
+            self.abandoned.add(statement.pid)
+        self.journal.failed(context.connection, context.statement, lost=context.is_disconnect)
         self.failed = context.statement or ""
         self.errors.append(context.original_exception)
         if context.connection is not None and not context.is_disconnect:
             _restore(context.connection)
+
+
+def _is_followed(connection: Any) -> bool:
+    return not (is_own_thread() or connection.closed or connection.invalidated)
 
 
 def _restore(connection: Any) -> None:
@@ -201,25 +232,3 @@ def _restore(connection: Any) -> None:
     if before is not None:
         with contextlib.suppress(Exception):  # in a failed transaction its rollback puts the setting back
             raw(dbapi_of(connection), f"SET lock_timeout = '{before}'")
-
-
-def dbapi_of(connection: Any) -> Any:
-    """Return the DBAPI connection, or its adapter, under a Connection."""
-    pooled = connection.connection
-    return getattr(pooled, "dbapi_connection", None) or pooled.connection
-
-
-def is_postgresql(connection: Any) -> bool:
-    """Return whether this is a DBAPI connection (or SQLAlchemy's adapter of one) to PostgreSQL."""
-    module = type(connection).__module__
-    return module.split(".")[0] in ("psycopg", "psycopg2", "pg8000") or "dialects.postgresql" in module
-
-
-def raw(connection: Any, sql: str) -> list[tuple[Any, ...]]:
-    """Run a statement below SQLAlchemy's Connection: no events, no autobegin."""
-    cursor = connection.cursor()
-    try:
-        cursor.execute(sql)
-        return list(cursor.fetchall()) if cursor.description else []
-    finally:
-        cursor.close()

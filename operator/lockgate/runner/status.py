@@ -7,23 +7,26 @@ import os
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.answer import Answer, answered, columns
 from lockgate.runner.configuration import Configuration
-from lockgate.runner.holders import LockHolder, find_holders, others
-from lockgate.runner.position import Position, Verdict, compare, folder, named_table, opened, read_position
+from lockgate.runner.holders import LockHolder
+from lockgate.runner.position import Position, Verdict, compare, named_table, opened, read_position
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
+from lockgate.runner.project_file import working_directory
 
 __all__ = ["status"]
 
 
 def status(configuration: Configuration, narrator: Narrator) -> Answer:
     """Look once."""
-    project = load_project(configuration, folder(), os.environ)
+    project = load_project(configuration, working_directory(), os.environ)
     schema, table = named_table(configuration, project)
     with opened(project.url, narrator, "status") as (_, connection):
         position = read_position(connection, schema, table)
         leader = (project.version_schema, project.version_table)
-        holders = find_holders(connection, leader=leader, fence=(position.schema or schema or "public", table))
-        more = others(connection, holders)
+        backend = connection.backend
+        fence = (position.schema or schema or backend.default_schema(connection), table)
+        holders = backend.find_holders(connection, leader, fence)
+        more = backend.others(connection, holders)
     verdict, warnings = _verdict(configuration, project, position)
     return _answer(position, verdict, holders, (*warnings, *more))
 

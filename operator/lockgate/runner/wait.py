@@ -10,16 +10,17 @@ import os
 import random
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lockgate.errors import DatabaseUnreachable, InvalidRevisions, LockgateError, SchemaNotReady
 from lockgate.report import Report
-from lockgate.runner import history, outcome, plan
+from lockgate.runner import outcome, plan
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
 from lockgate.runner.durations import spoken
+from lockgate.runner.lineage import lineage_of
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
+from lockgate.runner.project_file import working_directory
 from lockgate.runner.publication import outcome_of
 from lockgate.runner.session_settings import Settings
 
@@ -46,7 +47,7 @@ class Wait:
         """Wait; return the reason of success, SchemaNotReady when the time is over."""
         # A revision that is named needs nothing of the image but a driver: neither configuration nor revision files.
         alone = self.configuration.revision and self.configuration.url
-        project = None if alone else load_project(self.configuration, Path.cwd(), os.environ)
+        project = None if alone else load_project(self.configuration, working_directory(), os.environ)
         url = project.url if project else self.configuration.url
         self.narrator.redact.learn(url)
         settings = Settings(resource=self.configuration.resource, pod=self.configuration.pod)
@@ -83,24 +84,26 @@ class Wait:
         """Ask once; return what is missing, or None."""
         try:
             self.connection = self.connection or database.connect("wait")
-            lineage = self._read(self.connection, project)
+            recorded = self._read(self.connection, project)
+            if self.connection.stands_in:
+                self._close()
         except Exception as caught:
             self._close()
             error = outcome.classify(caught, connecting=True)
             if isinstance(error, DatabaseUnreachable):
                 return error.message.rstrip(".")
             raise error from caught
-        return self._missing(project, own, lineage)
+        return self._missing(project, own, recorded)
 
     def _read(self, connection: OwnConnection, project: Project | None) -> dict[str, tuple[str, ...]]:
         schema, _, table = self.configuration.version_table.rpartition(".")
         if not table:
             schema, table = (project.version_schema, project.version_table) if project else ("", "alembic_version")
-        _, self.rows = history.located(connection, schema, table)
-        return history.lineage(connection.rows)
+        found, self.rows = connection.backend.located(connection, schema, table)
+        return lineage_of(connection, found, table)
 
-    def _missing(self, project: Project | None, own: plan.Parents, lineage: plan.Parents) -> str | None:
-        self.contained = plan.ancestors(self.rows, lineage, own)
+    def _missing(self, project: Project | None, own: plan.Parents, recorded: plan.Parents) -> str | None:
+        self.contained = plan.ancestors(self.rows, recorded, own)
         at = f"the database is at {', '.join(self.rows) or 'base'}"
         wanted = self.configuration.revision
         if wanted or project is None:
@@ -110,7 +113,7 @@ class Wait:
             self.missing = len(plan.pending(project.script, self.configuration.target, self.rows))
             return f"{at}, {self.missing} revision(s) before {', '.join(self.needed)}" if self.missing else None
         accept = self.configuration.database_ahead == "Accept"
-        error = plan.ahead(self.rows, unknown, self.needed, own, lineage, accept=accept)
+        error = plan.ahead(self.rows, unknown, self.needed, own, recorded, accept=accept)
         return None if error is None else error.message.rstrip(".")
 
     def _close(self) -> None:

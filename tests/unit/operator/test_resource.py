@@ -37,6 +37,7 @@ DIRECT = {**SPEC["database"], "directUrlFrom": {"secretKeyRef": {"name": "shop-d
         {"lock": {"wait": "1h"}},
         {"timeouts": {"run": "2h"}},
         {"policy": {"databaseAhead": "Block"}},
+        {"policy": {"halfApplied": "Resume"}},
         {"checks": [{"sql": {"query": "SELECT true"}}]},
         {"template": {"spec": {"serviceAccountName": "shop"}}},
         {"annotations": {"lockgate.dev/retry": "1"}},

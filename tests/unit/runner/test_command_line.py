@@ -17,19 +17,41 @@ from lockgate.runner.publication import Publisher
 from lockgate.runner.redaction import Redactor
 
 
+@pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_names_every_flag_its_variable_and_the_exit_codes(command, capsys):
+def test_help_names_every_flag_its_variable_its_key_and_the_exit_codes(command, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
 
     said = capsys.readouterr().out
     assert ended.value.code == 0
+    assert "examples:" in said
     assert "exit codes:" in said
     for option in OPTIONS:
-        assert (option.flag in said) == (command in option.commands)
-        assert (f"[{option.variable}]" in said.replace("\n", "")) == (
-            command in option.commands
-        ) or option.variable in said
+        names = option.variable if option.never_in_file else f"{option.variable}, {option.name}"
+        assert (f"  {option.flag} " in said) == (f"[{names}]" in said) == (command in option.commands)
+    assert max(map(len, said.splitlines())) < width
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("migrat", "There is no command 'migrat'. Did you mean `migrate`?"),
+        ("deploy", "The commands: migrate, wait,"),
+        ("", "No command was given."),
+        ("--output json migrate", "--output stands where a command is expected."),
+        ("migrate --lock-wiat 1m", "There is no flag '--lock-wiat'. Did you mean `--lock-wait`?"),
+        ("migrate --lock-w 1m", "There is no flag '--lock-w'. Did you mean `--lock-wait`?"),
+        ("migrate --yes", "`lockgate migrate` has no --yes. See `lockgate migrate --help`."),
+        ("migrate head", "There is no argument 'head'."),
+        ("migrate --lock-wait", "expected one argument"),
+        ("unlock --yes=no", "ignored explicit argument"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_answered_with_what_was_meant(line, said, capsys):
+    assert execute(line.split()) == 21
+    assert said in capsys.readouterr().out
 
 
 def test_an_unknown_flag_is_a_configuration_error_with_a_report(capsys, monkeypatch):

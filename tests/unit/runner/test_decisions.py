@@ -23,10 +23,12 @@ from lockgate.errors import (
     TransactionPooler,
     UnsupportedDatabase,
 )
+from lockgate.runner.attempts import LONGEST_PAUSE, backoff
 from lockgate.runner.checks import IndexCheck, SqlCheck, index_result, sql_result
 from lockgate.runner.database_url import own_url
+from lockgate.runner.lineage import merged
 from lockgate.runner.lock import Holder, acquire, fence_key, leader_key
-from lockgate.runner.migrate import LONGEST_PAUSE, backoff, judge
+from lockgate.runner.migrate import judge
 from lockgate.runner.outcome import brief, classify, sqlstate_of
 from lockgate.runner.plan import ahead, ancestors
 from lockgate.runner.server import Server, objection
@@ -158,6 +160,23 @@ def test_a_database_of_another_branch_is_no_database_that_is_ahead():
     assert "lacks b" in error.message
 
 
+def test_a_database_that_is_ahead_in_one_branch_and_behind_in_another_is_refused_with_both_named():
+    own = {**OWN, "k": (), "l": ("k",)}
+
+    error = ahead(["c", "k"], ["c"], ["b", "l"], own, {"c": ("b",)}, accept=True)
+
+    assert isinstance(error, InvalidRevisions)
+    assert "ahead of this image, at c, and behind it in another branch: it lacks l" in error.message
+
+
+def test_what_another_version_table_recorded_is_no_lineage_unless_that_table_is_gone():
+    gone = [(False, "3", "(2)"), (False, "3", "(2)")]
+
+    assert merged([(True, "2", "(1)"), *gone]) == {"2": "(1)", "3": "(2)"}
+    assert merged([*gone, (True, "3", "(x)")]) == {"3": "(x)"}
+    assert merged([*gone, (False, "3", "(y)")]) == {}
+
+
 def test_a_merge_that_is_known_only_to_history_contains_both_sides():
     assert ancestors(["m"], {"m": ("b", "z"), "z": ()}, OWN) == {"m", "a", "b", "z"}
 
@@ -213,7 +232,7 @@ def test_a_url_for_libpq_works_with_asyncpg():
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        ("mysql://db/shop", UnsupportedDatabase),
+        ("oracle://db/shop", UnsupportedDatabase),
         ("host=db", InvalidConfiguration),
         ("postgresql+psycopg://db/shop", DriverNotInstalled),
         ("postgresql://db/shop", DriverNotInstalled),
@@ -323,7 +342,10 @@ def test_waiting_tells_the_holder_and_ends_when_the_time_is_over():
     assert waited == pytest.approx(1.5)
     assert told == ["lock held by pid 4711 (lockgate shop/shop shop-7c leader)"] * 3
 
+    lock = FakeLock(10**6)
+    assert acquire(lock, wait=10, waiting=lambda *_: None, enough=lambda: lock.tries == 4, **more) is None
+
     with pytest.raises(LockBusy) as caught:
         acquire(FakeLock(10**6), wait=10, waiting=lambda _holder, _seconds: None, **more)
     assert "pid 4711" in caught.value.message
-    assert now[0] == pytest.approx(11.5)
+    assert now[0] == pytest.approx(13.0)

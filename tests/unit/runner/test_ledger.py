@@ -1,11 +1,13 @@
-"""What of a revision is committed before its end, and which statements are index work that can be done again."""
+"""What of a revision is committed before its end, how it is recorded, and when it may be continued."""
 
 from __future__ import annotations
 
 import pytest
 
-from lockgate.runner.index_builds import index_work
+from lockgate.runner.index_work import index_work
 from lockgate.runner.ledger import Ledger, is_repeatable, only_reads
+from lockgate.runner.resumption import fits_transaction, instead, is_harmless, obstacle, proof, same
+from lockgate.runner.statements import DONE, STARTED, Kept, Part, digest, kept_statements, upsert
 
 
 @pytest.fixture
@@ -15,60 +17,99 @@ def ledger():
     return following
 
 
+def ran(ledger, key, statement, *, in_transaction):
+    ledger.ran(key, statement, ledger.starts(statement), in_transaction=in_transaction)
+
+
+def texts(kept):
+    return [row.text for row in kept]
+
+
 def test_what_is_in_a_transaction_is_not_committed_before_its_commit(ledger):
-    ledger.ran(1, "CREATE TABLE a ()", in_transaction=True)
+    ran(ledger, 1, "CREATE TABLE a ()", in_transaction=True)
     assert ledger.committed == []
 
     ledger.commits(1, wrote=True)
-    ledger.starts()
+    ledger.starts("SELECT 1 FROM t")
 
-    assert ledger.end() == (("CREATE TABLE a ()",), False)
+    assert texts(ledger.end()[0]) == ["CREATE TABLE a ()"]
 
 
 def test_what_is_rolled_back_or_wrote_nothing_is_not_committed(ledger):
-    ledger.ran(1, "CREATE TABLE a ()", in_transaction=True)
+    ran(ledger, 1, "CREATE TABLE a ()", in_transaction=True)
     ledger.rolled_back(1)
-    ledger.ran(1, "DELETE FROM b", in_transaction=True)
+    ran(ledger, 1, "DELETE FROM b", in_transaction=True)
     ledger.commits(1, wrote=False)
-    ledger.ran(2, "CREATE TABLE c ()", in_transaction=True)
+    ran(ledger, 2, "CREATE TABLE c ()", in_transaction=True)
     ledger.commits(1, wrote=True)
 
     assert ledger.end() == ((), False)
 
 
 def test_a_commit_that_fails_commits_nothing_and_one_that_is_lost_is_uncertain(ledger):
-    ledger.ran(1, "CREATE TABLE a ()", in_transaction=True)
+    ran(ledger, 1, "CREATE TABLE a ()", in_transaction=True)
     ledger.commits(1, wrote=True)
     ledger.failed(lost=False)
     assert ledger.committed == []
 
-    ledger.ran(1, "CREATE TABLE b ()", in_transaction=True)
+    ran(ledger, 1, "CREATE TABLE b ()", in_transaction=True)
     ledger.commits(1, wrote=True)
     ledger.failed(lost=True)
 
-    assert ledger.end() == (("CREATE TABLE b ()",), True)
+    committed, uncertain = ledger.end()
+    assert (texts(committed), uncertain) == (["CREATE TABLE b ()"], True)
 
 
 def test_an_error_after_a_commit_does_not_take_the_commit_back(ledger):
-    ledger.ran(1, "CREATE TABLE a ()", in_transaction=True)
+    ran(ledger, 1, "CREATE TABLE a ()", in_transaction=True)
     ledger.commits(1, wrote=True)
-    ledger.starts()
+    ledger.starts("SELECT 1 FROM t")
     ledger.failed(lost=False)
 
-    assert ledger.end() == (("CREATE TABLE a ()",), False)
+    assert texts(ledger.end()[0]) == ["CREATE TABLE a ()"]
 
 
 @pytest.mark.parametrize("commit", ["COMMIT", "-- over\ncommit;", "SELECT 1; COMMIT; BEGIN"])
 def test_a_commit_in_words_counts_too(ledger, commit):
-    ledger.ran(1, "CREATE TABLE a ()", in_transaction=True)
-    ledger.ran(1, commit, in_transaction=True)
+    ran(ledger, 1, "CREATE TABLE a ()", in_transaction=True)
+    ran(ledger, 1, commit, in_transaction=True)
 
-    assert "CREATE TABLE a ()" in ledger.committed
+    assert "CREATE TABLE a ()" in texts(ledger.committed)
+
+
+@pytest.mark.parametrize("words", ["ROLLBACK", "abort;"])
+def test_a_rollback_in_words_takes_back(ledger, words):
+    ran(ledger, 1, "CREATE TABLE a ()", in_transaction=True)
+    ran(ledger, 1, words, in_transaction=False)
+
+    assert ledger.committed == []
+
+
+def test_after_a_rollback_to_a_savepoint_in_words_nobody_can_tell(ledger):
+    ran(ledger, 1, "CREATE TABLE a ()", in_transaction=True)
+    ran(ledger, 1, "ROLLBACK TO SAVEPOINT s", in_transaction=True)
+    ledger.commits(1, wrote=True)
+
+    assert [row.state for row in ledger.committed] == [STARTED]
+
+
+def test_what_comes_after_a_savepoint_that_is_taken_back_is_not_committed(ledger):
+    ran(ledger, 1, "CREATE TABLE a ()", in_transaction=True)
+    ledger.savepoint(1, "s")
+    ran(ledger, 1, "CREATE TABLE b ()", in_transaction=True)
+    ledger.rolled_back_to(1, "s")
+    ran(ledger, 1, "CREATE TABLE c ()", in_transaction=True)
+    ledger.commits(1, wrote=True)
+
+    assert [(row.position, row.text) for row in ledger.committed] == [
+        (1, "CREATE TABLE a ()"),
+        (3, "CREATE TABLE c ()"),
+    ]
 
 
 def test_what_is_done_after_the_revision_belongs_to_its_last_transaction(ledger):
     ledger.end()
-    ledger.ran(1, "UPDATE alembic_version SET version_num = 'b'", in_transaction=False)
+    ran(ledger, 1, "UPDATE alembic_version SET version_num = 'b'", in_transaction=False)
 
     assert ledger.committed == []
 
@@ -101,9 +142,13 @@ def test_statements_that_leave_nothing_behind_are_known(statement, reads):
         ("DROP INDEX CONCURRENTLY i", False),
         ("REINDEX TABLE CONCURRENTLY t; DELETE FROM t", False),
         ("CREATE TABLE IF NOT EXISTS t ()", False),
+        ("ALTER TYPE mood ADD VALUE IF NOT EXISTS 'good'", True),
+        ("ALTER TYPE mood ADD VALUE 'good'", False),
+        ("VACUUM t", True),
+        ("VACUUM t; DELETE FROM t", False),
     ],
 )
-def test_only_index_work_that_can_be_done_again_is_repeatable(statement, repeatable):
+def test_only_what_can_be_done_again_without_effect_is_repeatable(statement, repeatable):
     assert is_repeatable(statement) is repeatable
 
 
@@ -120,7 +165,7 @@ def test_only_index_work_that_can_be_done_again_is_repeatable(statement, repeata
         ("CREATE INDEX CONCURRENTLY ON t (a)", False, ["to_regclass('t')"]),
         ("REINDEX TABLE CONCURRENTLY t", False, ["to_regclass('t')", "_cc(new|old)"]),
         ("REINDEX (VERBOSE) INDEX CONCURRENTLY s.i", False, ["to_regclass('s.i')", "_cc(new|old)"]),
-        ("REINDEX (CONCURRENTLY) SCHEMA s", False, ["nspname = 's'"]),
+        ("REINDEX (CONCURRENTLY) SCHEMA s", False, ["to_regnamespace('s')"]),
         ("REINDEX DATABASE CONCURRENTLY", False, ["_cc(new|old)"]),
         ("REINDEX TABLE t", None, []),
         ("CREATE INDEX i ON t (a)", None, []),
@@ -132,3 +177,90 @@ def test_what_a_statement_builds_is_read_from_it(statement, exact, words):
 
     assert (work.exact if work else None) == exact
     assert all(word in work.scope for word in words)
+
+
+@pytest.mark.parametrize(
+    ("statement", "fits"),
+    [
+        ("INSERT INTO t VALUES (1)", True),
+        ("/* why */ alter type mood add value 'good'", True),
+        ("CREATE TABLE t ()", True),
+        ("CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)", False),
+        ("ALTER TABLE t DETACH PARTITION p CONCURRENTLY", False),
+        ("CREATE DATABASE d", False),
+        ("ALTER SYSTEM SET work_mem = '1GB'", False),
+        ("VACUUM t", False),
+        ("CALL p()", False),
+        ("DO $$ BEGIN DELETE FROM t; COMMIT; END $$", False),
+        ("DO $$ BEGIN DELETE FROM t; END $$", True),
+    ],
+)
+def test_only_what_is_allowed_there_is_put_into_a_transaction(statement, fits):
+    assert fits_transaction(statement) is fits
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("CREATE INDEX CONCURRENTLY i ON t (a)", "indisvalid"),
+        ("DROP INDEX CONCURRENTLY s.i", "to_regclass('s.i') IS NULL"),
+        ("ALTER TYPE mood ADD VALUE 'it''s' BEFORE 'bad'", "e.enumlabel = 'it''s'"),
+    ],
+)
+def test_the_catalogue_says_whether_some_statements_are_done(statement, words):
+    assert words in (proof(statement) or "")
+    assert is_harmless(statement)
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE INDEX CONCURRENTLY ON t (a)", "CALL p()", "DROP INDEX CONCURRENTLY i; DELETE FROM t"]
+)
+def test_of_others_it_says_nothing(statement):
+    assert proof(statement) is None
+    assert not is_harmless(statement)
+
+
+def test_a_revision_is_not_continued_where_nobody_knows_what_was_done():
+    assert obstacle([Kept(1, "DELETE FROM t"), Kept(2, "CREATE INDEX CONCURRENTLY i ON t (a)", state=STARTED)]) == ""
+    assert "CALL p()" in obstacle([Kept(1, "CALL p()", state=STARTED)])
+    assert "returned rows" in obstacle([Kept(1, "INSERT INTO t VALUES (1) RETURNING id", returned_rows=True)])
+
+
+def test_a_statement_is_the_same_with_the_same_parameters_and_any_white_space():
+    def said(statement, parameters):
+        return digest("salt", statement, parameters)
+
+    row = Kept(1, "", salt="salt", digest=said("INSERT INTO t VALUES (%(a)s)", {"a": 1}))
+
+    assert same(row, "INSERT INTO t\n  VALUES (%(a)s)", {"a": 1})
+    assert not same(row, "INSERT INTO t VALUES (%(a)s)", {"a": 2})
+    assert not same(row, "INSERT INTO t VALUES (%(a)s)", {"a": "1"})
+    assert not same(row, "INSERT INTO u VALUES (%(a)s)", {"a": 1})
+    assert said("s", [(1, 2)]) != said("s", [(1,), (2,)])
+    assert said("s", [b"x"]) == said("s", [memoryview(b"x")])
+
+
+def test_what_is_sent_instead_of_a_statement_is_about_as_many_rows():
+    assert instead(Kept(1, "", row_count=7)) == "SELECT FROM generate_series(1, 7)"
+    assert instead(Kept(1, "", row_count=-1)) == "SELECT FROM generate_series(1, 0)"
+
+
+def test_a_record_holds_any_text_and_no_parameter():
+    part = Part("public.alembic_version", "a")
+    text = "INSERT INTO t VALUES ('it''s 100%', :a, '\\', $$x$$)"
+    sql = upsert(part, [Kept(1, text, salt="5a", digest=digest("5a", text, {"a": "hunter2"}), row_count=1)])
+
+    assert text in sql
+    assert "hunter2" not in sql
+    assert sql.count("$s") == 8  # each of four literals between dollars that its text does not contain
+
+
+def test_what_is_read_belongs_to_one_version_table():
+    rows = [
+        ("s.v", "a", "upgrade", 1, "x", "", "", DONE, 1, False),
+        ("t.v", "a", "upgrade", 1, "y", "", "", DONE, 1, False),
+    ]
+
+    found = kept_statements(lambda _: rows, "s.v")
+
+    assert found == {Part("s.v", "a"): (Kept(1, "x", row_count=1),)}

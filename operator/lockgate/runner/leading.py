@@ -1,0 +1,101 @@
+"""What only the leader of a run does: migrate under the fence, verify, and record that this image is satisfied."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
+
+from lockgate.runner import history, outcome, unverified
+from lockgate.runner.cancellation import end_abandoned
+from lockgate.runner.course import Course
+from lockgate.runner.environment import EnvironmentEntry
+from lockgate.runner.half_applied import said_of
+from lockgate.runner.health import baseline
+from lockgate.runner.index_builds import IndexBuilds
+from lockgate.runner.migrate import migrate
+from lockgate.runner.monitor import Monitor
+from lockgate.runner.project import Project, script_folders
+from lockgate.runner.satisfied import Satisfied, remember
+from lockgate.runner.upgrading import Upgrade
+from lockgate.runner.verification import VersionTables
+
+if TYPE_CHECKING:
+    from lockgate.runner.connection import OwnConnection
+    from lockgate.runner.run import Run
+
+__all__ = ["lead"]
+
+
+def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> str:
+    """Bring the database to the target, holding the leader lock on ``connection``; return the reason of success."""
+    project = run.project  # what is wrong with it is said before anything is touched
+    warning = history.ensure(connection)
+    if warning:
+        run.warnings.append(warning)
+    before = run.before or baseline(connection)
+    run.before = before if warning else unverified.begin(connection, scope, before)
+    _migrate(run, project, connection, fingerprint, Upgrade(project, run.configuration, run.narrator))
+    if not warning and not run.account.writes_history:
+        run.warnings.append(history.OTHER_ROLE)
+    run.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
+    run.check(run.before)
+    if not warning:
+        unverified.end(connection, scope)
+        _remember(run, project, connection, fingerprint)
+    if run.account.is_ahead:
+        return "DatabaseAhead"
+    return "Migrated" if run.account.applied else "NothingToDo"
+
+
+def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint: str, course: Course) -> None:
+    database = run.database
+    assert database is not None  # noqa: S101  # execute() has set it
+    deadline = time.monotonic() + max(run.configuration.lock_wait - run.lock_wait, 1.0)
+
+    def enter() -> EnvironmentEntry:
+        return EnvironmentEntry(
+            project=project,
+            course=course,
+            configuration=run.configuration,
+            sessions=run.sessions,
+            narrator=run.narrator,
+            interruption=run.interruption,
+            fence_wait=lambda: deadline - time.monotonic(),
+        )
+
+    builds = IndexBuilds(database, fingerprint, run.sessions, run.narrator)
+    run.sessions.preparation = builds
+    tables = VersionTables(connection, fingerprint, run.settings)
+    try:
+        with Monitor(database.connect, run.sessions, run.narrator):
+            migrate(
+                project=project,
+                enter=enter,
+                tables=tables,
+                account=run.account,
+                attempts=run.configuration.ddl_lock_attempts,
+                interruption=run.interruption,
+                narrator=run.narrator,
+            )
+    finally:
+        tables.close()
+        end_abandoned(database, run.sessions)
+        if builds.dropped:
+            run.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
+        run.warnings += said_of(run.sessions.journal.resumed, run.sessions.journal.unrecorded)
+
+
+def _remember(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    if len(run.account.tables) != 1 or run.account.tables[0][0] != fingerprint or run.account.is_ahead:
+        return
+    if not project.covers(script_folders(project.script)):
+        return  # env.py added folders of revisions, which the digest knows nothing of
+    _, schema, table = run.account.tables[0]
+    account = run.account
+    satisfied = Satisfied(schema, table, account.reached, account.target, tuple(sorted(account.revisions)))
+    try:
+        remember(connection, project.digest, satisfied)
+    except DBAPIError as error:
+        run.warnings.append(f"The fast path is not recorded: {outcome.brief(error)}.")

@@ -1,0 +1,183 @@
+"""A revision left in the middle, also by SIGKILL: it is said exactly, and continued where that is asked for."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+
+RESUME = {"LOCKGATE_HALF_APPLIED": "Resume"}
+WORDS = ["by itself", "first", "second", "third"]
+FIRST = "INSERT INTO words VALUES ('first')"
+PLACES = [
+    ("before any commit", 0),
+    ("in a block", 2),
+    ("after a statement of a block", 3),
+    ("after the index", 4),
+    ("at the end", 4),
+]
+
+
+def is_finished(database):
+    assert sorted(row[0] for row in database.rows("SELECT word FROM words")) == WORDS
+    assert database.value("SELECT indisvalid FROM pg_index WHERE indexrelid = 'words_word'::regclass") is True
+    assert database.rows("SELECT length FROM words LIMIT 1") == [(None,)]
+    assert database.rows("SELECT version_num FROM alembic_version") == [("k2",)]
+    assert database.rows("SELECT revision FROM lockgate.history ORDER BY id") == [("k1",), ("k2",)]
+    assert database.value("SELECT count(*) FROM lockgate.statements") == 0
+    assert database.advisory_locks() == 0
+
+
+@pytest.mark.parametrize(
+    ("style", "driver"),
+    [("resumed", "psycopg"), ("resumed", "psycopg2"), ("resumed_async", "asyncpg"), ("resumed_async", "psycopg")],
+)
+@pytest.mark.parametrize(("place", "committed"), PLACES)
+def test_after_sigkill_every_statement_has_run_once(style, driver, place, committed, run, project, database):
+    folder = project(style)
+    killed = run(folder, driver=driver, DIE_AT=place)
+    assert killed.code == -9
+    assert database.value("SELECT count(*) FROM lockgate.statements") == committed
+
+    result = run(folder, driver=driver, **RESUME)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    is_finished(database)
+    expected = f"Continued k2 behind {committed} statement(s) that an earlier try had committed."
+    assert (expected in result.report.warnings) == bool(committed)
+
+
+def test_without_being_asked_the_next_run_stops_and_says_what_is_committed(run, project, database):
+    folder = project("resumed")
+    run(folder, DIE_AT="after the index")
+
+    result = run(folder)
+
+    report = result.report
+    assert (result.code, result.reason, report.retryable) == (20, "HalfApplied", False), result.output
+    assert f"Committed: (1) {FIRST} (2) INSERT INTO words" in report.message
+    assert "(4) CREATE INDEX CONCURRENTLY words_word ON words (word)." in report.message
+    assert "public.alembic_version still says k1. Nothing was done." in report.message
+    assert "alembic stamp k2" in report.message
+    assert "--half-applied Resume" in report.message
+    assert "DELETE FROM lockgate.statements WHERE revision = 'k2'" in report.message
+    assert (report.failure.revision, report.failure.committed[0]) == ("k2", FIRST)
+    assert database.value("SELECT count(*) FROM words") == 4
+
+
+def test_the_ways_out_that_are_named_are_ways_out(run, project, database):
+    folder = project("resumed")
+    run(folder, DIE_AT="in a block")
+    database.rows("DELETE FROM words")
+    database.rows("DELETE FROM lockgate.statements WHERE revision = 'k2'")
+    assert run(folder, DIE_AT="after the index").code == -9
+    database.rows("ALTER TABLE words ADD COLUMN length integer")
+    database.rows("UPDATE alembic_version SET version_num = 'k2'")
+
+    result = run(folder)
+
+    assert (result.code, result.reason) == (0, "NothingToDo"), result.output
+
+
+@pytest.mark.parametrize("place", ["after a commit", "in a loop"])
+def test_a_revision_that_commits_by_itself_gets_the_row_counts_that_it_had(place, run, project, database):
+    folder = project("resumed_commits")
+    assert run(folder, STYLE="commits", DIE_AT=place).code == -9
+
+    result = run(folder, STYLE="commits", **RESUME)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    assert database.value("SELECT count(*) FROM words WHERE seen") == 3
+    is_finished(database)
+
+
+def test_a_failure_in_the_second_half_is_continued_by_the_next_run(run, project, database):
+    folder = project("resumed")
+    failed = run(folder, FAIL_AT="at the end", **RESUME)
+    assert (failed.code, failed.reason, len(failed.report.failure.committed)) == (20, "HalfApplied", 4), failed.output
+
+    result = run(folder, **RESUME)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    is_finished(database)
+
+
+def test_a_revision_that_sends_something_else_by_now_is_not_continued(run, project, database):
+    folder = project("resumed")
+    run(folder, DIE_AT="after the index")
+
+    result = run(folder, WORD="another", **RESUME)
+
+    assert (result.code, result.reason) == (20, "HalfApplied"), result.output
+    assert (
+        "cannot be continued: at the place of a statement that is committed it sends another" in result.report.message
+    )
+    assert "another" not in [row[0] for row in database.rows("SELECT word FROM words")]
+    assert database.value("SELECT count(*) FROM lockgate.statements") == 4
+
+
+def test_an_index_whose_build_nobody_saw_end_is_kept_if_it_is_valid_and_built_if_it_is_not_there(
+    run, project, database
+):
+    folder = project("resumed")
+    run(folder, DIE_AT="after the index")
+    started = "UPDATE lockgate.statements SET state = 'started' WHERE statement LIKE 'CREATE INDEX%'"
+    database.rows(started)
+    before = database.value("SELECT CAST('words_word'::regclass AS oid)")
+
+    run(folder, DIE_AT="at the end", **RESUME)
+
+    assert database.value("SELECT CAST('words_word'::regclass AS oid)") == before
+    database.rows("DROP INDEX words_word")
+    database.rows(started)
+    result = run(folder, **RESUME)
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    is_finished(database)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("state = 'started', statement = 'CALL something()'", "Nobody can tell whether this one was done: CALL some"),
+        ("returned_rows = true", "This one returned rows, which the revision may need again: INSERT"),
+    ],
+)
+def test_what_cannot_be_known_is_left_to_a_person(change, why, run, project, database):
+    folder = project("resumed")
+    run(folder, DIE_AT="in a block")
+    database.rows(f"UPDATE lockgate.statements SET {change} WHERE position = 2")
+
+    result = run(folder, **RESUME)
+
+    assert (result.code, result.reason) == (20, "HalfApplied"), result.output
+    assert f"It cannot be continued. {why}" in result.report.message
+
+
+def test_a_revision_with_one_transaction_records_nothing(run, project, database):
+    run(project("alters"))
+
+    assert database.value("SELECT count(*) FROM alembic_version") == 1
+    assert database.value("SELECT pg_relation_size('lockgate.statements')") == 0
+
+
+def test_a_role_that_may_not_record_it_is_warned(run, project, database):
+    folder, role = project("resumed"), f"{database.name}_role"
+    run(folder, "migrate", "--target", "k1")
+    database.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    try:
+        database.rows(f"GRANT USAGE ON SCHEMA lockgate TO {role}")
+        database.rows(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lockgate TO {role}")
+        database.rows(f"REVOKE INSERT ON lockgate.statements FROM {role}")
+        database.rows(f"GRANT ALL ON SCHEMA public TO {role}")
+        database.rows(f"ALTER TABLE words OWNER TO {role}")
+        database.rows(f"ALTER TABLE alembic_version OWNER TO {role}")
+        parts = urlsplit(database.url())
+
+        result = run(folder, url=parts._replace(netloc=f"{role}:x@{parts.hostname}:{parts.port}").geturl())
+
+        assert (result.code, result.reason) == (0, "Migrated"), result.output
+        assert any("k2 committed in the middle" in warning for warning in result.report.warnings)
+        assert database.rows("SELECT version_num FROM alembic_version") == [("k2",)]
+    finally:
+        database.rows(f"DROP OWNED BY {role}")
+        database.rows(f"DROP ROLE {role}")
