@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lockgate.runner.address import Address, direct_address
-from lockgate.runner.direct import Session, open_direct
-from lockgate.runner.session_settings import Settings, settings_statement
+from lockgate.runner.backends import backend_of
+from lockgate.runner.backends.backend import Backend
+from lockgate.runner.direct import CONNECT_SECONDS, Session, open_direct
+from lockgate.runner.session_settings import Settings, application_name
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.url import URL
@@ -70,6 +72,7 @@ class Database:
     def __init__(self, url: Address | URL, settings: Settings) -> None:
         """Remember the URL and what each session is given; opens nothing."""
         self.url = url
+        self.backend = backend_of("postgresql" if isinstance(url, Address) else url.get_backend_name())
         self._settings = settings
 
     def connect(self, role: str) -> OwnConnection:
@@ -77,27 +80,36 @@ class Database:
 
         Raises what the driver raises: `outcome.classify` knows what it means.
         """
-        connection = OwnConnection(self._open())
+        settings = self._settings.named(role)
+        url = self.url if isinstance(self.url, Address) else self.backend.own(self.url, role)
+        connection = OwnConnection(
+            self._open(url), self.backend, application_name(settings), stands_in=url is not self.url
+        )
         try:
-            connection.rows(settings_statement(self._settings.named(role)))
+            self.backend.prepare(connection.rows, settings)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _open(self) -> Session:
-        if isinstance(self.url, Address):
-            return open_direct(self.url)
+    def _open(self, url: Address | URL) -> Session:
+        if isinstance(url, Address):
+            return open_direct(url)
         from lockgate.runner.engine_session import open_engine  # noqa: PLC0415  # see the top of this file
 
-        return open_engine(self.url)
+        return open_engine(url, self.backend.connect_arguments(url, CONNECT_SECONDS))
 
 
 class OwnConnection:
     """One autocommit session; every call is one statement and over when it returns."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, backend: Backend, name: str, *, stands_in: bool) -> None:
         self._session = session
+        self.backend = backend
+        self.name = name
+        """What it is called where the server shows such names."""
+        self.stands_in = stands_in
+        """It is empty, because there is no database yet (SQLite): for the next look there may be one."""
         self.reported_pid = session.reported_pid
         """The backend's process id as said at connect, which behind a pooler is not the backend's."""
 

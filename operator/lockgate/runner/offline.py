@@ -22,9 +22,10 @@ from sqlalchemy.engine.url import URL, make_url
 
 from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.runner import outcome
+from lockgate.runner.backends import backend_of, kind_of
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import is_own_thread
-from lockgate.runner.dbapi import is_postgresql, raw
+from lockgate.runner.dbapi import asking
 from lockgate.runner.position import Position, Verdict, compare
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Planned", "Rendering", "place"]
 
+_PORTS = {"mysql": 3306, "mariadb": 3306}
 _READS = re.compile(r"^\s*(?:SELECT|WITH)\b", re.IGNORECASE | re.MULTILINE)
 
 
@@ -163,11 +165,11 @@ class Rendering:
 
 
 def _read_only(connection: Any, record: Any) -> None:  # noqa: ARG001  # the signature is SQLAlchemy's
-    if not is_own_thread() and is_postgresql(connection):
-        raw(connection, "SET default_transaction_read_only = on")
+    if not is_own_thread() and (kind := kind_of(connection)):
+        backend_of(kind).forbid_writes(asking(connection))
         connection.commit()  # or the setting would be rolled back
 
 
 def place(url: URL) -> tuple[object, ...]:
     """Return what says which database it is; drivers and options do not."""
-    return url.host or "", url.port or 5432, url.database or ""
+    return url.host or "", url.port or _PORTS.get(url.get_backend_name(), 5432), url.database or ""
