@@ -20,7 +20,9 @@
     │   │   ├── TransactionPooler   21  session locks mean nothing behind one
     │   │   └── InvalidRevisions    21  several heads, unknown target, broken graph
     │   ├── Refused                 22  a policy of the resource forbids it
-    │   │   └── DatabaseAhead       22
+    │   │   ├── DatabaseAhead       22
+    │   │   ├── DowngradeDenied     22  revisions would be taken back
+    │   │   └── Irreversible        22  a revision that cannot be taken back
     │   └── CheckFailed             23  migrated, but not healthy
     ├── Interrupted                 30  SIGTERM; not counted as a failure
     └── ClusterError                 1  the API server said no (operator only)
@@ -52,6 +54,7 @@ __all__ = [
     "DatabaseBusy",
     "DatabaseReadOnly",
     "DatabaseUnreachable",
+    "DowngradeDenied",
     "DriverNotInstalled",
     "Forbidden",
     "Gone",
@@ -60,6 +63,7 @@ __all__ = [
     "Invalid",
     "InvalidConfiguration",
     "InvalidRevisions",
+    "Irreversible",
     "LockBusy",
     "LockgateError",
     "MigrationFailed",
@@ -178,6 +182,14 @@ class Refused(Permanent):
 
 class DatabaseAhead(Refused):
     """The database contains revisions that this image does not know."""
+
+
+class DowngradeDenied(Refused):
+    """Revisions would have to be taken back, and nobody has allowed that."""
+
+
+class Irreversible(Refused):
+    """A revision that would have to be taken back cannot be: nothing was done."""
 
 
 class CheckFailed(Permanent):

@@ -10,10 +10,10 @@ from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, Report
 from lockgate.runner import plan
 from lockgate.runner.publication import outcome_of
-from lockgate.runner.seen import Seen
 
 if TYPE_CHECKING:
     from lockgate.runner.environment import EnvironmentEntry
+    from lockgate.runner.seen import Seen
 
 __all__ = ["Account", "run_report", "settle"]
 
@@ -27,6 +27,7 @@ class Account:
     target: tuple[str, ...] = ()
     pending: int = 0
     applied: list[Applied] = field(default_factory=list)
+    undone: list[Applied] = field(default_factory=list)
     revisions: set[str] = field(default_factory=set)
     failure: Failure | None = None
     attempts: int = 1
@@ -51,10 +52,13 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
     account.target = _union(seen.target for seen in entry.seen)
     account.reached = _union(rows)
     account.pending = 0
+    if not entry.course.upward:
+        account.revisions.clear()
     for seen, found in zip(entry.seen, rows, strict=True):
         contained = plan.ancestors(found, entry.course.graph if seen.ran else {}, seen.arrival.lineage)
         account.revisions |= contained
         account.applied += [step for step in seen.done if step.revision in contained]
+        account.undone += [step for step in seen.undone if step.revision not in contained]
         account.pending += entry.course.left(seen, found)
     return account.pending
 
@@ -89,6 +93,7 @@ def run_report(
         target=account.target,
         pending=account.pending,
         applied=tuple(account.applied),
+        undone=tuple(account.undone),
         failure=account.failure if error else None,
         checks=checks,
         revisions=tuple(sorted(account.revisions)),
@@ -117,4 +122,6 @@ def _sentence(reason: str, account: Account) -> str:
         return f"The database is ahead of this image, at {at}; it contains everything that the image needs."
     if reason == "NothingToDo":
         return f"Nothing to do: the database is at {at}."
+    if reason == "Downgraded":
+        return f"Took back {len(account.undone)} revision(s): the database is at {at}."
     return f"Applied {len(account.applied)} revision(s): the database is at {at}."

@@ -11,7 +11,7 @@ from lockgate.runner.option import LOCKS, OUTPUT, POLICIES, WHO, OneOf, Option
 
 __all__ = ["COMMANDS", "OPTIONS", "Option"]
 
-COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "unlock")
+COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "downgrade", "unlock")
 
 
 def _text(text: str) -> str:
@@ -42,6 +42,14 @@ def _target(text: str) -> str:
     return text
 
 
+def _destination(text: str) -> str:
+    if re.match(r"(?:.*@)?[+-]", text):
+        raise ValueError("counted from wherever the database is, so that a retry would go further; name a revision")
+    if text in ("head", "heads") or text.endswith("@head") or ":" in text:
+        raise ValueError("no place to go back to; name a revision, `base` or `<label>@base`")
+    return text
+
+
 def _yes(text: str) -> bool:
     return OneOf(("true", "false"))(text) == "true"
 
@@ -52,9 +60,9 @@ def _name(text: str) -> str:
     return text
 
 
-MIGRATE = ("migrate",)
+MIGRATE = ("migrate", "downgrade")
 WAIT = ("wait",)
-RUNS = ("migrate", "wait")
+RUNS = ("migrate", "downgrade", "wait")
 GRAPH = ("migrate", "wait", "status", "plan", "check")
 """Commands that compare the database with the image's revisions."""
 
@@ -81,6 +89,17 @@ OPTIONS: tuple[Option, ...] = (
         metavar="NAME",
     ),
     Option(
+        "destination",
+        "LOCKGATE_DESTINATION",
+        "",
+        _destination,
+        "the revision to go back to, `base`, or `<label>@base`",
+        ("downgrade",),
+        metavar="REVISION",
+        never_in_file="what is undone is for each call to say",
+        positional=True,
+    ),
+    Option(
         "target",
         "LOCKGATE_TARGET",
         "heads",
@@ -95,7 +114,7 @@ OPTIONS: tuple[Option, ...] = (
         "{}",
         _arguments,
         "what env.py reads by get_x_argument(), as a JSON object (alembic -x key=value)",
-        GRAPH,
+        (*GRAPH, "downgrade"),
         metavar="JSON",
         toml=dict,
     ),
@@ -190,6 +209,17 @@ OPTIONS: tuple[Option, ...] = (
         metavar="POLICY",
     ),
     Option(
+        "downgrade",
+        "LOCKGATE_DOWNGRADE",
+        "Deny",
+        OneOf(("Deny", "Allow")),
+        "whether revisions may be taken back; `migrate` takes back what is ahead of this image",
+        MIGRATE,
+        POLICIES,
+        metavar="POLICY",
+        never_in_file="what may be undone is for each call to say",
+    ),
+    Option(
         "half_applied",
         "LOCKGATE_HALF_APPLIED",
         "Stop",
@@ -206,7 +236,7 @@ OPTIONS: tuple[Option, ...] = (
         "[]",
         parse_checks,
         "health checks as a JSON list, as in spec.checks",
-        ("migrate", "check"),
+        ("migrate", "downgrade", "check"),
         POLICIES,
         metavar="JSON",
         toml=list,
