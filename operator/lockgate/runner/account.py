@@ -10,10 +10,10 @@ from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, Report
 from lockgate.runner import plan
 from lockgate.runner.publication import outcome_of
-from lockgate.runner.seen import Seen
 
 if TYPE_CHECKING:
     from lockgate.runner.environment import EnvironmentEntry
+    from lockgate.runner.seen import Seen
 
 __all__ = ["Account", "run_report", "settle"]
 
