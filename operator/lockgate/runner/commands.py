@@ -28,7 +28,7 @@ Command = Callable[[Configuration, Narrator, Publisher], int]
 
 
 def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
-    """Run ``lockgate migrate``."""
+    """Run ``lockgate migrate``, ``downgrade`` or ``baseline``."""
     from lockgate.runner.run import Run  # noqa: PLC0415  # see the top of this file
 
     interruption = Interruption()
@@ -36,12 +36,12 @@ def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher
 
     def give_up() -> None:
         error = interruption.cause or Interrupted("The process was asked to end.")
-        os._exit(publish(run.report("", error)))
+        os._exit(publish(run.report("", error), run.details))
 
     interruption.listen(cancel=lambda end: run.cancel(end=end), give_up=give_up)
     interruption.limit(configuration.run_timeout)
     reason, error = _end(run.execute, interruption)
-    return publish(run.report(reason, error))
+    return publish(run.report(reason, error), run.details)
 
 
 def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
@@ -90,6 +90,8 @@ WORK: Mapping[str, Command] = {
     "plan": answering("plan_command", "show_plan"),
     "history": answering("history_list", "list_history"),
     "check": answering("checkup", "check"),
+    "baseline": migrate,
+    "downgrade": migrate,
     "unlock": answering("unlock", "unlock"),
 }
 """What each command of the command line does."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from lockgate.errors import DatabaseUnreachable
+from lockgate.runner import outcome
 from lockgate.runner.address import Address, direct_address
 from lockgate.runner.backends import backend_of
 from lockgate.runner.backends.backend import Backend
@@ -115,7 +117,7 @@ class OwnConnection:
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; ``:name`` in it stands for a parameter."""
-        return self._session.rows(sql, parameters)
+        return self._ask(lambda: self._session.rows(sql, parameters))
 
     def value(self, sql: str, **parameters: Any) -> Any:
         """Return the first column of the first row."""
@@ -123,7 +125,17 @@ class OwnConnection:
 
     def verbatim(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a statement of the user's exactly as written: no ``:name``, no ``%`` has a meaning."""
-        return self._session.verbatim(sql)
+        return self._ask(lambda: self._session.verbatim(sql))
+
+    def _ask(self, work: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+        """Raise DatabaseUnreachable where the session is lost, each time; else what `database_error` says."""
+        try:
+            return work()
+        except Exception as error:
+            known = outcome.classify(error)
+            if isinstance(known, DatabaseUnreachable):
+                raise known from error
+            raise
 
     def close(self) -> None:
         """End the session, and with it every session lock that it holds; never raises."""

@@ -14,6 +14,7 @@ from sqlalchemy.engine.url import URL
 from sqlalchemy.pool import NullPool
 
 from lockgate.runner import connection as own
+from lockgate.runner.keepalive import keep_alive
 
 __all__ = ["open_engine", "reported_pid"]
 
@@ -31,6 +32,7 @@ class EngineSession:
 
     def __init__(self, opened: _Synchronous | _Asynchronous) -> None:
         self._opened = opened
+        opened.run(lambda connection: keep_alive(connection.connection))
         self.reported_pid: int | None = opened.run(reported_pid)
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -27,6 +27,7 @@ __all__ = [
     "may_read",
     "quoted",
     "record",
+    "source_of",
 ]
 
 _TABLES = (
@@ -136,12 +137,13 @@ def record(
     revision: str,
     parents: tuple[str, ...],
     message: str,
-    path: str | Path,
+    path: str | Path | None,
     seconds: float,
+    direction: str = "upgrade",
     encoding: str = "UTF8",
 ) -> dict[str, object]:
-    """Return the parameters of `INSERT` for a revision that was applied."""
-    source = _source(path)
+    """Return the parameters of `INSERT` for a revision that was applied; without a ``path``, was taken back."""
+    source = source_of(path) if path else ""
     sha256 = _sha256(source)  # of the file as it is, also where it cannot be stored so
     if encoding != "UTF8":
         # A database in LATIN1 has no arrow: an escape means the same in Python, and costs nobody his revision.
@@ -150,10 +152,10 @@ def record(
         "version_table": version_table,
         "revision": revision,
         "parents": json.dumps(parents),
-        "direction": "upgrade",
+        "direction": direction,
         "message": message,
-        "source": source,
-        "source_sha256": sha256,
+        "source": source if path else None,
+        "source_sha256": sha256 if path else None,
         "resource": configuration.resource,
         "image": configuration.image,
         "run": configuration.run,
@@ -162,7 +164,7 @@ def record(
     }
 
 
-def _source(path: str | Path) -> str:
+def source_of(path: str | Path) -> str:
     """Return a revision's source; a NUL cannot be stored, and a file that is gone has none."""
     try:
         return Path(path).read_text("utf-8", errors="replace").replace("\0", "")
@@ -176,7 +178,7 @@ def _sha256(source: str) -> str:
 
 def is_other_source(path: str | Path, recorded: str) -> bool:
     """Return whether a revision's file differs from the one that was applied; without a file there is no saying."""
-    source = _source(path)
+    source = source_of(path)
     return bool(source) and _sha256(source) != recorded
 
 

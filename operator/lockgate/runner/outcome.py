@@ -61,6 +61,7 @@ _DISCONNECTED = (
     "eof detected",
     "broken pipe",
     "connection reset",
+    "can't reconnect until invalid transaction",  # SQLAlchemy of every statement after the one that noticed it
 )
 
 
@@ -217,6 +218,13 @@ def _refuses_login(state: str, said: str, *, connecting: bool) -> bool:
     return (connecting or "fatal:" in lower) and any(part in lower for part in words)
 
 
+def _is_of_asyncpg_connecting(error: BaseException) -> bool:
+    """Say whether asyncpg gave up connecting: its error is Python's plain TimeoutError, only its frames tell."""
+    frames = traceback.walk_tb(error.__traceback__)
+    places = {(str(frame.f_globals.get("__name__")), frame.f_code.co_name) for frame, _ in frames}
+    return ("asyncpg.connection", "connect") in places or any(name == "asyncpg.connect_utils" for name, _ in places)
+
+
 def _is_disconnect(error: BaseException, state: str) -> bool:
     if state:
         return state.startswith("08") or state in GONE
@@ -227,4 +235,6 @@ def _is_disconnect(error: BaseException, state: str) -> bool:
             text = str(item).lower()
             if any(words in text for words in _DISCONNECTED):
                 return True
+        if type(item).__name__ == "TimeoutError" and _is_of_asyncpg_connecting(item):
+            return True
     return False

@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import CheckFailed, DatabaseUnreachable, LockgateError
 from lockgate.report import CheckResult, Report
@@ -37,6 +37,7 @@ from lockgate.runner.satisfied import recall
 from lockgate.runner.session_settings import Settings
 
 if TYPE_CHECKING:
+    from lockgate.runner.downgrading import Undo
     from lockgate.runner.project import Project
     from lockgate.runner.sessions import EnvironmentSessions
 
@@ -58,6 +59,8 @@ class Run:
     before: Baseline | None = None
     """What was wrong before this run did anything; kept when the run begins again."""
     database: Database | None = None
+    planned: tuple[Undo, ...] = ()
+    """What the run takes back, or would."""
 
     def __post_init__(self) -> None:
         """Derive the session settings, which env.py's connections get and ours too."""
@@ -130,6 +133,8 @@ class Run:
 
     def _is_satisfied(self, connection: OwnConnection, project: Outline | Project) -> bool:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
+        if self.configuration.command != "migrate":
+            return False
         satisfied = recall(connection, project.digest)
         if satisfied is None:
             return False
@@ -190,6 +195,11 @@ class Run:
         from lockgate.runner.drift import check_drift  # noqa: PLC0415  # imports Alembic
 
         return check_drift(check, self.project, self.configuration.target, self.sessions, self.narrator.redact)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What only a downgrade has to say, for JSON."""
+        return {"plan": [asdict(undo) for undo in self.planned]} if self.planned else {}
 
     def report(self, reason: str, error: LockgateError | None = None) -> Report:
         """Tell what happened."""

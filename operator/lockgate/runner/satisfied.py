@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lockgate.runner.connection import OwnConnection
 from lockgate.runner.history import may_read
 
-__all__ = ["Satisfied", "recall", "remember"]
+__all__ = ["Satisfied", "forget", "recall", "remember"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ def recall(connection: OwnConnection, digest: str) -> Satisfied | None:
     schema, table, *lists = found[0]
     satisfied = Satisfied(schema, table, *(tuple(json.loads(item)) for item in lists))
     return satisfied if connection.backend.rows_of(connection, schema, table) == tuple(sorted(satisfied.rows)) else None
+
+
+def forget(connection: OwnConnection) -> None:
+    """Forget everything: the rows of a version table prove nothing while revisions are taken back."""
+    if connection.backend.keeps_history and connection.value(f"SELECT {may_read('satisfied')}"):
+        connection.rows("DELETE FROM lockgate.satisfied")
 
 
 def remember(connection: OwnConnection, digest: str, satisfied: Satisfied) -> None:

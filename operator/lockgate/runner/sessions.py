@@ -23,6 +23,7 @@ from lockgate.runner.connection import is_own_thread
 from lockgate.runner.dbapi import asking, dbapi_of, raw
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.journal import Journal
+from lockgate.runner.keepalive import keep_alive
 from lockgate.runner.session_settings import Settings
 
 __all__ = ["EnvironmentSessions", "Preparation", "Statement", "built_index", "is_patient"]
@@ -124,6 +125,7 @@ class EnvironmentSessions:
         kind = "" if is_own_thread() else kind_of(connection)
         if not kind:
             return
+        keep_alive(connection)
         backend, ask = backend_of(kind), asking(connection)
         backend.prepare(ask, self.settings)
         session = backend.session_of(ask)
