@@ -71,6 +71,10 @@ test-unit: $(VENV) ## the tests that need neither database nor cluster: seconds
 test-database: $(VENV) postgres-server ## the tests on a real PostgreSQL
 	@$(BIN)/pytest tests/database $(ARGS)
 
+.PHONY: test-containers
+test-containers: $(VENV) ## the tests of Docker Compose, with Docker or podman
+	@$(BIN)/pytest tests/containers $(ARGS)
+
 .PHONY: test-cluster
 test-cluster: $(VENV) cluster ## the tests on a real Kubernetes
 	@$(BIN)/pytest tests/cluster $(ARGS)
