@@ -60,11 +60,11 @@ check: $(VENV) ## lint, formats, types, import contracts, shell scripts, the cha
 	echo "check: all good"
 
 .PHONY: test
-test: $(VENV) postgres-server cluster-if-possible ## every test, with all set-up
+test: $(VENV) shells postgres-server cluster-if-possible ## every test, with all set-up
 	@$(BIN)/pytest $(ARGS)
 
 .PHONY: test-unit
-test-unit: $(VENV) ## the tests that need neither database nor cluster: seconds
+test-unit: $(VENV) shells ## the tests that need neither database nor cluster: seconds
 	@$(BIN)/pytest tests/unit $(ARGS)
 
 .PHONY: test-database
@@ -121,6 +121,14 @@ postgres-server:
 	@missing=(); code=0; PATH=$$PATH:/usr/sbin
 	[[ -n $${LOCKGATE_TEST_POSTGRES_URL:-} ]] || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 	command -v pgbouncer >/dev/null || missing+=(pgbouncer)
+	(($${#missing[@]})) || exit 0
+	(source cluster/packages.sh; provide "$${missing[@]}") || code=$$?
+	$(UNLESS_LACKING)
+
+.PHONY: shells
+shells:
+	@missing=(); code=0
+	for shell in bash zsh fish; do command -v $$shell >/dev/null || missing+=($$shell); done
 	(($${#missing[@]})) || exit 0
 	(source cluster/packages.sh; provide "$${missing[@]}") || code=$$?
 	$(UNLESS_LACKING)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A container engine with Docker's API: Docker's own where one answers, else (Linux, root) podman, with storage, settings and
 # a network of its own below FOLDER, and the images that cluster/images.sh has built. Usage: cluster/containers.sh FOLDER
-# Prints DOCKER_HOST=... (empty: Docker's own) and COMPOSE=<Docker Compose> when it is ready, serves until its standard input
-# ends, and leaves nothing.
+# Prints DOCKER_HOST=... (empty: Docker's own) and COMPOSE=<Docker Compose> when it is ready, and serves until its standard
+# input ends. podman lives in namespaces of its own, so that nothing of it is left then.
 # shellcheck source=cluster/packages.sh
 source "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 
@@ -46,13 +46,12 @@ check_health() {
   done
 }
 
+# Before the end of the namespaces, which ends every process in them: cgroups would stay.
 clean_up() {
   trap - EXIT
-  kill "${started[@]}" 2>/dev/null || true
-  wait "${started[@]}" 2>/dev/null || true
-  podman rm --all --force --time 0
-  podman unmount --all
-  rm -rf "$FOLDER"/{storage,run,tmp,networks} "$SOCKET"
+  kill "${started[@]}" || true
+  podman rm --all --force --time 0 || true
+  rmdir /sys/fs/cgroup/libpod_parent /sys/fs/cgroup/*/libpod_parent || true # it is another podman's if there is something in it
 } >/dev/null 2>&1
 
 serve_podman() {
@@ -85,7 +84,8 @@ elif [[ $(uname -s) == Linux && $EUID == 0 ]]; then
     /usr/lib/podman/aardvark-dns:aardvark-dns
   "$CHECKOUT/cluster/tools.sh" compose >&2
   mkdir -p "$FOLDER"
-  exec unshare --net "$0" "$FOLDER" inside
+  trap 'rm -rf "$FOLDER"/{storage,run,tmp,networks} "$SOCKET"' EXIT
+  unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$FOLDER" inside
 else
   lacking "running containers needs a Docker engine, or Linux and root (then podman is used)"
 fi

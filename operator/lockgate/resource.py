@@ -62,6 +62,8 @@ class Alembic:
     target: str
     args: Mapping[str, str]
     python: str
+    baseline: str = ""
+    baseline_tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,11 @@ def parse(body: Mapping[str, Any]) -> Migration:
         finalizers=tuple(meta.get("finalizers") or ()),
         image=spec["image"],
         image_pull_policy=spec.get("imagePullPolicy") or "",
-        alembic=Alembic(**{name: alembic[name] for name in ("config", "section", "target", "args", "python")}),
+        alembic=Alembic(
+            **{name: alembic[name] for name in ("config", "section", "target", "args", "python")},
+            baseline=alembic.get("baseline") or "",
+            baseline_tables=tuple(alembic.get("baselineTables") or ()),
+        ),
         database=_database(part["database"]),
         lock_wait=part["lock"]["wait"],
         standbys=part["lock"]["standbys"],

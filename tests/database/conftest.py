@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import importlib.util
 import json
 import os
@@ -14,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +39,7 @@ def _load(name: str) -> ModuleType:
 
 
 server_module = _load("postgres_server")
+cached_environment = _load("cached_environment").cached_environment
 
 
 def _missing(what: str) -> None:
@@ -278,24 +276,7 @@ def run(start: Starter) -> Runner:
 @pytest.fixture(scope="session")
 def environment() -> Callable[..., Path]:
     """Make a virtual environment with exactly these packages; cached outside the checkout, return its Python."""
-    return _environment
-
-
-def _environment(*packages: str) -> Path:
-    cache = os.environ.get("LOCKGATE_CACHE") or str(
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lockgate"
-    )
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    key = hashlib.sha256("\n".join([version, *sorted(packages)]).encode()).hexdigest()[:12]
-    folder = Path(cache) / "venvs" / f"{packages[0].partition('=')[0]}-{key}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once share the cache
-        if not (folder / "complete").exists():
-            venv.create(folder, clear=True, with_pip=True)
-            subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *packages], check=True)
-            (folder / "complete").touch()
-    return folder / "bin" / "python"
+    return cached_environment
 
 
 @pytest.fixture

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import psycopg
 import pytest
 
@@ -82,3 +86,22 @@ def test_revisions_in_a_folder_that_only_env_py_names_are_found_by_the_next_run(
     result = run(folder)
 
     assert (result.code, result.report.reached) == (0, ("r5",)), result.output
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_a_run_that_finds_nothing_to_do_imports_neither_sqlalchemy_nor_alembic(driver, project, run, database):
+    folder = project("sync" if driver != "asyncpg" else "async")
+    assert run(folder, driver=driver).code == 0
+    code = (
+        "import sys; from lockgate.runner.command_line import execute; code = execute(['migrate']);"
+        " print('imported:', sorted({'sqlalchemy', 'alembic'} & set(sys.modules))); sys.exit(code)"
+    )
+
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOCKGATE_", "PYTHON"))}
+    environ = {**inherited, "DATABASE_URL": database.url(driver), "PYTHONDONTWRITEBYTECODE": "1"}
+    again = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=folder, env=environ, capture_output=True, text=True, check=True
+    )
+
+    assert "NothingToDo" in again.stdout
+    assert "imported: []" in again.stdout

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 from lockgate import __version__
 from lockgate.errors import InvalidConfiguration
+from lockgate.runner.completion import SHELLS
 from lockgate.runner.help_texts import DESCRIPTIONS, EXAMPLES, EXIT_CODES, GENERAL, SOURCES
 from lockgate.runner.option import GROUPS, OUTPUT, Option
-from lockgate.runner.options import OPTIONS
+from lockgate.runner.options import COMMANDS, OPTIONS
 
 __all__ = ["glimpse", "read_arguments"]
 
@@ -59,7 +60,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str | None]]:
     command = str(values.pop("command"))
     if rest:
         flag = rest[0].partition("=")[0]
-        flags = [option.flag for option in OPTIONS if command in option.commands]
+        flags = [option.flag for option in OPTIONS if command in option.commands and not option.positional]
         if flag in {option.flag for option in OPTIONS} - set(flags):
             raise InvalidConfiguration(
                 f"`lockgate {command}` has no {flag}.", advice=f"See `lockgate {command} --help`."
@@ -71,7 +72,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str | None]]:
 
 def glimpse(argv: Sequence[str]) -> dict[str, str]:
     """Return the values of the flags in a command line that may be wrong as a whole, by field."""
-    fields = {option.flag: option.field for option in OPTIONS if not option.switch}
+    fields = {option.flag: option.field for option in OPTIONS if not option.switch and not option.positional}
     found = {}
     for word, following in zip(argv, [*argv, ""][1:], strict=True):
         flag, equals, value = word.partition("=")
@@ -96,22 +97,30 @@ def _parser() -> argparse.ArgumentParser:
         examples = f"examples:\n{textwrap.indent(EXAMPLES[name], '  ')}\n" if name in EXAMPLES else ""
         command = commands.add_parser(
             name,
-            usage=f"lockgate {name} [OPTIONS]",
+            usage=" ".join(("lockgate", name, "[OPTIONS]", *_positional(name))),
             help=summary,
             description=_wrapped(text),
-            epilog=f"{examples}{_wrapped(SOURCES)}\n\n{EXIT_CODES}",
+            epilog=f"{examples}{_wrapped(SOURCES)}\n\n{EXIT_CODES}" if name in COMMANDS else examples,
             formatter_class=_Help,
             allow_abbrev=False,
             add_help=False,
         )
+        if name == "completion":
+            command.usage = "lockgate completion SHELL"
+            command.add_argument("shell", choices=SHELLS, help="the shell that is to read the script")
+            command.add_argument("-h", "--help", action="help", help="show this and end")
         for group in GROUPS:
             options = [option for option in OPTIONS if option.group == group and name in option.commands]
             place = command.add_argument_group(group) if options else command
             for option in options:
                 _add(place, option)
-            if group == OUTPUT:
+            if group == OUTPUT and options:
                 place.add_argument("-h", "--help", action="help", help="show this and end")
     return parser
+
+
+def _positional(command: str) -> list[str]:
+    return [option.metavar for option in OPTIONS if option.positional and command in option.commands]
 
 
 def _add(place: Any, option: Option) -> None:
@@ -119,7 +128,9 @@ def _add(place: Any, option: Option) -> None:
     choices = f": {' or '.join(option.choices)}" if option.choices and option.choices[0] not in option.help else ""
     key = "" if option.never_in_file else f", {option.name}"
     text = f"{option.help}{choices}{default}\n[{option.variable}{key}]".replace("%", "%%")
-    if option.switch:
+    if option.positional:
+        place.add_argument(option.field, help=text, metavar=option.metavar, nargs="?")
+    elif option.switch:
         place.add_argument(option.flag, dest=option.field, help=text, action="store_const", const="true")
     else:
         place.add_argument(option.flag, dest=option.field, help=text, metavar=option.metavar)

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from lockgate.errors import AlembicNotInstalled, InvalidConfiguration, LockgateError
 from lockgate.runner.arguments import read_arguments
+from lockgate.runner.completion import completion_script
 from lockgate.runner.configuration import read_configuration
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project_file import read_project_file, working_directory
@@ -22,7 +23,7 @@ from lockgate.runner.terminal import open_terminal
 
 __all__ = ["execute", "main"]
 
-WATCHED = ("migrate",)
+WATCHED = ("migrate", "downgrade")
 """Commands that a person on a terminal watches."""
 
 
@@ -46,6 +47,9 @@ def execute(argv: Sequence[str]) -> int:
     """Run the command in this process and return its exit code; everything it has to say is said."""
     try:
         command, flags = read_arguments(argv)
+        if command == "completion":
+            sys.stdout.write(completion_script(str(flags["shell"])))
+            return 0
         named = flags.get("config") or os.environ.get("LOCKGATE_CONFIG", "")
         configuration = read_configuration(command, flags, os.environ, read_project_file(named, working_directory()))
     except InvalidConfiguration as error:

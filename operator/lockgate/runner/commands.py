@@ -1,27 +1,26 @@
-"""The commands of ``lockgate``: signals around the work, a report at the end."""
+"""The commands of ``lockgate``: signals around the work, a report at the end.
+
+Each command's module is imported when it is called for: most of them import Alembic.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from lockgate.errors import Interrupted, LockgateError
 from lockgate.runner import outcome
-from lockgate.runner.answer import Answer
-from lockgate.runner.cancellation import cancel_sessions
-from lockgate.runner.checkup import check
 from lockgate.runner.configuration import Configuration
-from lockgate.runner.history_list import list_history
 from lockgate.runner.interruption import Interruption, StopRequested
-from lockgate.runner.plan_command import show_plan
 from lockgate.runner.progress import Narrator
 from lockgate.runner.publication import Publisher, plain_report
-from lockgate.runner.run import Run
-from lockgate.runner.status import status
-from lockgate.runner.unlock import unlock
-from lockgate.runner.wait import Wait
+
+if TYPE_CHECKING:
+    from lockgate.runner.answer import Answer
 
 __all__ = ["WORK", "migrate", "wait"]
 
@@ -29,22 +28,26 @@ Command = Callable[[Configuration, Narrator, Publisher], int]
 
 
 def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
-    """Run ``lockgate migrate``."""
+    """Run ``lockgate migrate``, ``downgrade`` or ``baseline``."""
+    from lockgate.runner.run import Run  # noqa: PLC0415  # see the top of this file
+
     interruption = Interruption()
     run = Run(configuration, narrator, interruption)
 
     def give_up() -> None:
         error = interruption.cause or Interrupted("The process was asked to end.")
-        os._exit(publish(run.report("", error)))
+        os._exit(publish(run.report("", error), run.details))
 
-    interruption.listen(cancel=lambda end: cancel_sessions(run.database, run.sessions.pids, end=end), give_up=give_up)
+    interruption.listen(cancel=lambda end: run.cancel(end=end), give_up=give_up)
     interruption.limit(configuration.run_timeout)
     reason, error = _end(run.execute, interruption)
-    return publish(run.report(reason, error))
+    return publish(run.report(reason, error), run.details)
 
 
 def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
     """Run ``lockgate wait``."""
+    from lockgate.runner.wait import Wait  # noqa: PLC0415  # see the top of this file
+
     interruption = Interruption()
     work = Wait(configuration, narrator)
 
@@ -56,10 +59,11 @@ def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -
     return publish(work.report(reason, error))
 
 
-def answering(look: Callable[[Configuration, Narrator], Answer]) -> Command:
-    """Return the command for something that looks once and answers."""
+def answering(module: str, name: str) -> Command:
+    """Return the command for a function that looks once and answers."""
 
     def command(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
+        look = getattr(importlib.import_module(f"lockgate.runner.{module}"), name)
         interruption = Interruption()
         answers: list[Answer] = []
 
@@ -82,11 +86,13 @@ def answering(look: Callable[[Configuration, Narrator], Answer]) -> Command:
 WORK: Mapping[str, Command] = {
     "migrate": migrate,
     "wait": wait,
-    "status": answering(status),
-    "plan": answering(show_plan),
-    "history": answering(list_history),
-    "check": answering(check),
-    "unlock": answering(unlock),
+    "status": answering("status", "status"),
+    "plan": answering("plan_command", "show_plan"),
+    "history": answering("history_list", "list_history"),
+    "check": answering("checkup", "check"),
+    "baseline": migrate,
+    "downgrade": migrate,
+    "unlock": answering("unlock", "unlock"),
 }
 """What each command of the command line does."""
 
@@ -103,7 +109,7 @@ def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, Lock
     except StopRequested:
         return "", interruption.cause or Interrupted("The process was asked to end.")
     except Exception as error:  # whatever it is, a report has to be written
-        if interruption.cause is None and outcome.sqlstate_of(error) == "":
+        if interruption.cause is None and outcome.code_of(error) == "":
             _show(error)
         return "", interruption.cause or _unexpected(error)
     return reason, None
@@ -112,7 +118,7 @@ def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, Lock
 def _unexpected(error: Exception) -> LockgateError:
     """Turn what nobody expected into an error of our tree: a lost database is one, a defect of Lockgate's another."""
     known = outcome.classify(error)
-    if known.retryable or outcome.sqlstate_of(error):
+    if known.retryable or outcome.code_of(error):
         return known
     return LockgateError(
         f"Lockgate failed: {outcome.brief(error)}.", advice="The log before this line shows where; please report it."

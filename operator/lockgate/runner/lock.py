@@ -135,13 +135,17 @@ def acquire(
     sleep: Callable[[float], None],
     uniform: Callable[[float, float], float],
     waiting: Callable[[Holder | None, float], None],
-) -> float:
+    enough: Callable[[], bool] = lambda: False,
+) -> float | None:
     """Try and poll with jitter until the lock is ours; return the seconds that took.
 
-    ``waiting`` is told the holder after every try that failed. LockBusy after ``wait`` seconds.
+    ``waiting`` is told the holder after every try that failed. None as soon as ``enough`` says that what the lock was
+    wanted for is done. LockBusy after ``wait`` seconds.
     """
     start = clock()
     while not lock.try_acquire():
+        if enough():
+            return None
         waited = clock() - start
         holder = lock.holder()
         if waited >= wait:

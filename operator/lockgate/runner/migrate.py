@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from lockgate.errors import DatabaseBusy, DatabaseUnreachable, HalfApplied, LockgateError, MigrationFailed, NoProgress
 from lockgate.runner import outcome
 from lockgate.runner.account import Account, settle
+from lockgate.runner.attempts import backoff
 from lockgate.runner.diagnosis import cause_of, ends_run, error_of, failure_of, half_applied
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.interruption import Interruption, StopRequested
@@ -21,10 +22,7 @@ from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
 from lockgate.runner.verification import VersionTables
 
-__all__ = ["backoff", "judge", "migrate"]
-
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 10.0
+__all__ = ["judge", "migrate"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,6 @@ class Verdict:
     retry: bool = False
     counts: bool = True
     """Whether another entry is another attempt, or only env.py's way to commit one revision at a time."""
-
-
-def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
-    """Return the seconds to pause after an attempt: 0.1, growing by 1.6, at most 10, with jitter."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 1.6 ** min(attempt - 1, 20)) * uniform(0.5, 1.0)
 
 
 def judge(*, error: LockgateError | None, pending: int, moved: bool, more: bool, configured: bool) -> Verdict:

@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from alembic.util import CommandError
-
 from lockgate.errors import DatabaseAhead, InvalidRevisions, LockgateError
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from alembic.script import ScriptDirectory
 
-__all__ = ["Parents", "ahead", "ancestors", "graph", "pending", "target_heads", "unknown_rows"]
+__all__ = [
+    "Parents",
+    "ahead",
+    "ancestors",
+    "graph",
+    "pending",
+    "target_heads",
+    "unknown_rows",
+]
 
 Parents = Mapping[str, Iterable[str]]
 """For each revision, what it builds on: down revisions and dependencies."""
@@ -37,6 +43,8 @@ def graph(script: ScriptDirectory) -> dict[str, tuple[str, ...]]:
 
 def pending(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[RevisionStep]:
     """Return the steps from ``rows`` to ``target``, in order; an empty list means that the target is reached."""
+    from alembic.util import CommandError  # noqa: PLC0415  # a run that only waits does without Alembic
+
     try:
         # Alembic's annotation says one revision; its own run_migrations() passes the tuple of all rows.
         current: Any = tuple(rows)
@@ -57,6 +65,8 @@ def _no_plan(script: ScriptDirectory, target: str, said: str) -> InvalidRevision
 
 def target_heads(script: ScriptDirectory, target: str, steps: Iterable[RevisionStep]) -> tuple[str, ...]:
     """Return the revisions that ``target`` names; for a form like ``abc+2`` the end of the plan."""
+    from alembic.util import CommandError  # noqa: PLC0415  # as above
+
     try:
         found = script.get_revisions(target)
     except CommandError:

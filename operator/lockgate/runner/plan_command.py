@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
-from sqlalchemy.engine.url import URL
+from sqlalchemy.engine.url import URL, make_url
 
 from lockgate.errors import InvalidRevisions
 from lockgate.runner import outcome
@@ -25,22 +25,25 @@ __all__ = ["show_plan"]
 def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
     """Plan; with SQL where env.py takes part, else from the revision files alone."""
     project = load_project(configuration, working_directory(), os.environ)
-    with opened(project.url, narrator, "plan") as (database, connection):
+    own = make_url(project.url.strip())
+    with opened(project.url, narrator, "plan") as (_, connection):
 
         def read(url: URL, schema: str, table: str) -> Position:
-            if place(url) != place(database.url):
-                with opened(url.render_as_string(hide_password=False), narrator, "plan") as (_, other):
+            if place(url) != place(own):
+                with opened(url.render_as_string(hide_password=False), narrator, "plan") as (__, other):
                     return read_position(other, schema, table)
             with reading():
                 return read_position(connection, schema, table)
 
-        rendering = Rendering(project, configuration, narrator, read, database.url)
+        rendering = Rendering(project, configuration, narrator, read, own)
         trouble = _render(rendering, project)
         if rendering.refusal:
             raise rendering.refusal
         if trouble or not rendering.positions:
             return _without_sql(configuration, project, connection, trouble or "it runs no migration in offline mode")
-    return _answer(rendering.positions, rendering.planned, _unread(rendering))
+    return _answer(
+        rendering.positions, rendering.planned, (*_limits(connection, rendering.planned), *_unread(rendering))
+    )
 
 
 def _render(rendering: Rendering, project: Project) -> str:
@@ -53,6 +56,11 @@ def _render(rendering: Rendering, project: Project) -> str:
         place = outcome.where(error, project.folders)
         return f"{outcome.brief(error)}{f' at {place}' if place else ''}"
     return ""
+
+
+def _limits(connection: OwnConnection, planned: list[Planned]) -> tuple[str, ...]:
+    """Say what this kind of database cannot give, where there is anything to apply."""
+    return connection.backend.limits if planned else ()
 
 
 def _unread(rendering: Rendering) -> tuple[str, ...]:
@@ -69,7 +77,8 @@ def _without_sql(configuration: Configuration, project: Project, connection: Own
     note = "see the warning"
     planned = [Planned(step.revision.revision, step.doc or "", position.name, None, note) for step in verdict.steps]
     warning = f"No revision can be rendered, because env.py does not work in Alembic's offline mode: {trouble}."
-    return _answer([(position, verdict)], planned, (warning,) if planned else ())
+    warnings = (warning, *_limits(connection, planned)) if planned else ()
+    return _answer([(position, verdict)], planned, warnings)
 
 
 def _answer(found: list[tuple[Position, Verdict]], planned: list[Planned], warnings: tuple[str, ...]) -> Answer:

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import configparser
-import hashlib
-import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alembic.config import CommandLine, Config
 from alembic.script import ScriptDirectory
 
 from lockgate.errors import InvalidConfiguration, LockgateError
 from lockgate.runner.configuration import Configuration
-from lockgate.runner.database_url import PLACEHOLDERS, destination
+from lockgate.runner.database_url import PLACEHOLDERS
 from lockgate.runner.outcome import brief
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from lockgate.runner.outline import configuration_files, digest_of
 
 __all__ = ["Project", "load_project", "script_folders"]
-
-_OF_THIS_PROCESS = re.compile(r"LOCKGATE_|KUBERNETES_|(?:HOSTNAME|PWD|OLDPWD|SHLVL|TERM|_)$")
-"""Variables that differ from pod to pod, and decide nothing in env.py."""
-_SECRET = re.compile(r"pass|pwd|secret|token|credential", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,8 +28,7 @@ class Project:
     config: Config
     script: ScriptDirectory
     digest: str
-    """Changes with everything that can be known to decide what a run would do: script folder, configuration, arguments,
-    target, where the URL leads, environment. Many an env.py takes the version table's schema from a variable."""
+    """See `digest_of`."""
     folders: tuple[str, ...]
     """Where env.py and the revision files are."""
     url: str
@@ -54,7 +44,8 @@ class Project:
 
 def load_project(configuration: Configuration, folder: Path, environ: Mapping[str, str]) -> Project:
     """Read the configuration as the `alembic` command would, from ``folder``; nothing of the application is run."""
-    ini, toml = _files(configuration.config, folder)
+    before = dict(environ)  # a package that is imported to find a folder in it may change it
+    ini, toml = configuration_files(configuration.config, folder)
     if toml and "toml_file" not in Config.__init__.__code__.co_varnames:
         if ini is None:
             raise InvalidConfiguration(
@@ -71,9 +62,7 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
         table = config.get_main_option("version_table") or "alembic_version"
         schema = config.get_main_option("version_table_schema") or ""
         folders = script_folders(ScriptDirectory.from_config(config))
-        said = (configuration.section, configuration.target, sorted(configuration.args), destination(url))
-        surroundings = _surroundings(environ, configuration.database_env)
-        digest = _digest([file for file in (ini, toml) if file], folders, (*said, surroundings))
+        digest = digest_of(configuration, [file for file in (ini, toml) if file], folders, url, before)
     except LockgateError:
         raise
     except Exception as error:  # a script_location like `shop:migrations` imports the application
@@ -93,39 +82,11 @@ def script_folders(script: ScriptDirectory) -> tuple[str, ...]:
     return tuple(sorted({os.path.realpath(path) for path in map(str, (script.dir, *script._version_locations))}))
 
 
-def _files(named: str, folder: Path) -> tuple[Path | None, Path | None]:
-    """Return (.ini file, pyproject.toml); the one that is named must exist, of the defaults one has to."""
-    if named and named != "alembic.ini":  # that is what Alembic itself looks for, beside pyproject.toml
-        file = folder / named
-        if not file.is_file():
-            raise InvalidConfiguration(
-                f"Alembic's configuration {named!r} does not exist in {folder}.",
-                advice="Set alembic.config (--config) to the file, as seen from the image's working directory.",
-            )
-        if file.name != "pyproject.toml":
-            beside = file.with_name("pyproject.toml")
-            return file, beside if _has_alembic(beside) else None
-        return None, file
-    ini, toml = folder / "alembic.ini", folder / "pyproject.toml"
-    found = (ini if ini.is_file() else None, toml if _has_alembic(toml) else None)
-    if not any(found):
-        raise InvalidConfiguration(
-            f"Neither alembic.ini nor a pyproject.toml with [tool.alembic] is in {folder}.",
-            advice="Set alembic.config (--config) to the file, or the image's working directory to its folder.",
-        )
-    return found
-
-
-def _has_alembic(file: Path) -> bool:
-    try:
-        return any(line.strip().startswith("[tool.alembic") for line in file.read_text("utf-8", "replace").splitlines())
-    except OSError:
-        return False
-
-
 def _options(configuration: Configuration) -> Any:
-    """Return what `alembic -x ... upgrade <target>` would have parsed: env.py files read ``config.cmd_opts``."""
-    options = CommandLine(prog="alembic").parser.parse_args(["upgrade", configuration.target])
+    """Return what `alembic -x ... upgrade <target>`, or downgrade, would have parsed: env.py may read it."""
+    back = configuration.command == "downgrade"
+    words = ["downgrade", configuration.destination] if back else ["upgrade", configuration.target]
+    options = CommandLine(prog="alembic").parser.parse_args(words)
     # Not through the parser: it would take a key that begins with a dash for an option.
     options.x = [f"{key}={value}" for key, value in configuration.args] or None
     return options
@@ -148,28 +109,3 @@ def _settle_url(config: Config, configuration: Configuration) -> str:
             advice="Set the variable to the database URL, or name another one (database.env, --database-env).",
         )
     return configured
-
-
-def _surroundings(environ: Mapping[str, str], database_env: str) -> list[tuple[str, str]]:
-    """Return the variables that env.py may go by; no secrets, and not the URL, whose password changes nothing."""
-    return sorted(
-        (name, value)
-        for name, value in environ.items()
-        if name != database_env and not _OF_THIS_PROCESS.match(name) and not _SECRET.search(name)
-    )
-
-
-def _digest(files: list[Path], folders: tuple[str, ...], said: tuple[object, ...]) -> str:
-    total = hashlib.sha256(json.dumps(said).encode())
-    for file in files:
-        total.update(hashlib.sha256(file.read_bytes()).digest())
-    for folder in folders:
-        for path in _sources(Path(folder)):
-            total.update(os.path.relpath(path, folder).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
-
-
-def _sources(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if "__pycache__" not in path.parts and path.is_file():
-            yield path

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy.exc import DBAPIError
-
-from lockgate.runner.connection import OwnConnection
+from lockgate.runner.connection import OwnConnection, database_error
 from lockgate.runner.health import Baseline
 
 __all__ = ["begin", "end"]
@@ -33,7 +31,7 @@ def begin(connection: OwnConnection, scope: int, baseline: Baseline) -> Baseline
             now=json.dumps(now),
         )
         kept = connection.value("SELECT baseline FROM lockgate.unverified WHERE scope = :scope", scope=str(scope))
-    except DBAPIError:  # no right to this table: the checks then compare with what this run has found
+    except database_error():  # no right to this table: the checks then compare with what this run has found
         return baseline
     return Baseline(**{name: frozenset(found) for name, found in json.loads(kept).items()})
 
@@ -42,5 +40,5 @@ def end(connection: OwnConnection, scope: int) -> None:
     """Forget the baseline: the checks have passed."""
     try:
         connection.rows("DELETE FROM lockgate.unverified WHERE scope = :scope", scope=str(scope))
-    except DBAPIError:
+    except database_error():
         return

@@ -21,9 +21,11 @@ __all__ = ["Upgrade"]
 class Upgrade:
     """Brings every version table to the target."""
 
+    upward = True
+
     def __init__(self, project: Project, configuration: Configuration, narrator: Narrator) -> None:
         self._script = project.script
-        self._accept = configuration.database_ahead == "Accept"
+        self._accept = configuration.database_ahead == "Accept" or configuration.downgrade == "Allow"
         self._narrator = narrator
         self.destination = configuration.target
 

@@ -23,11 +23,12 @@ from lockgate.errors import (
     TransactionPooler,
     UnsupportedDatabase,
 )
+from lockgate.runner.attempts import LONGEST_PAUSE, backoff
 from lockgate.runner.checks import IndexCheck, SqlCheck, index_result, sql_result
 from lockgate.runner.database_url import own_url
 from lockgate.runner.lineage import merged
 from lockgate.runner.lock import Holder, acquire, fence_key, leader_key
-from lockgate.runner.migrate import LONGEST_PAUSE, backoff, judge
+from lockgate.runner.migrate import judge
 from lockgate.runner.outcome import brief, classify, sqlstate_of
 from lockgate.runner.plan import ahead, ancestors
 from lockgate.runner.server import Server, objection
@@ -231,7 +232,7 @@ def test_a_url_for_libpq_works_with_asyncpg():
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        ("mysql://db/shop", UnsupportedDatabase),
+        ("oracle://db/shop", UnsupportedDatabase),
         ("host=db", InvalidConfiguration),
         ("postgresql+psycopg://db/shop", DriverNotInstalled),
         ("postgresql://db/shop", DriverNotInstalled),
@@ -341,7 +342,10 @@ def test_waiting_tells_the_holder_and_ends_when_the_time_is_over():
     assert waited == pytest.approx(1.5)
     assert told == ["lock held by pid 4711 (lockgate shop/shop shop-7c leader)"] * 3
 
+    lock = FakeLock(10**6)
+    assert acquire(lock, wait=10, waiting=lambda *_: None, enough=lambda: lock.tries == 4, **more) is None
+
     with pytest.raises(LockBusy) as caught:
         acquire(FakeLock(10**6), wait=10, waiting=lambda _holder, _seconds: None, **more)
     assert "pid 4711" in caught.value.message
-    assert now[0] == pytest.approx(11.5)
+    assert now[0] == pytest.approx(13.0)

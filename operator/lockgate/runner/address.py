@@ -1,0 +1,96 @@
+"""A database URL, read without SQLAlchemy, as SQLAlchemy reads it. Pure.
+
+Lockgate's own connections speak to the driver itself where they can: a process that only waits, or finds nothing to do,
+then imports a driver and no SQLAlchemy, which takes longer to import than all the rest takes. What is not plain here
+(several hosts, options of a driver that SQLAlchemy has to know about) is left to SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+__all__ = ["LIBPQ_ONLY", "Address", "direct_address", "read_address"]
+
+# The expression of sqlalchemy.engine.url.
+_URL = re.compile(
+    r"(?P<name>[\w\+]+)://"
+    r"(?:(?P<username>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?:(?:\[(?P<ipv6>[^/\?]+)\]|(?P<host>[^/:\?]+))?(?::(?P<port>[^/\?]*))?)?"
+    r"(?:/(?P<database>[^\?]*))?"
+    r"(?:\?(?P<query>.*))?"
+)
+
+LIBPQ_ONLY = ("connect_timeout", "application_name", "options", "keepalives", "gssencmode", "channel_binding")
+"""What libpq understands in a URL, and asyncpg's connect() refuses as an unknown argument."""
+
+_ALIKE = {"psycopg": "psycopg", "psycopg_async": "psycopg", "psycopg2": "psycopg2", "asyncpg": "asyncpg"}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a database is, and as whom; ``driver`` is empty where the URL names none."""
+
+    backend: str
+    driver: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    host: str = ""
+    port: int | None = None
+    database: str = ""
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what psycopg's and psycopg2's connect() are given."""
+        named = {"host": self.host, "port": self.port, "user": self.username, "password": self.password}
+        return {name: value for name, value in {**named, "dbname": self.database}.items() if value} | dict(self.query)
+
+    def arguments_of_asyncpg(self) -> dict[str, Any]:
+        """Return what asyncpg's connect() is given."""
+        found = {name: value for name, value in self.arguments().items() if name not in (*LIBPQ_ONLY, "dbname")}
+        if "sslmode" in found:
+            found["ssl"] = found.pop("sslmode")
+        return found | ({"database": self.database} if self.database else {})
+
+
+def read_address(text: str) -> Address | None:
+    """Return what the URL says; None where it is none, or versions of SQLAlchemy read it differently."""
+    found = _URL.match(text.strip())
+    if found is None:
+        return None
+    part = found.groupdict(default="")
+    backend, _, driver = part["name"].partition("+")
+    pairs = parse_qsl(part["query"])
+    if len(dict(pairs)) != len(pairs) or not (part["port"] or "0").isdecimal():
+        return None
+    if "%" in part["database"]:
+        return None  # which means something else since SQLAlchemy 2.1
+    return Address(
+        backend=backend,
+        driver=driver,
+        username=unquote(part["username"]),
+        password=unquote(part["password"]),
+        host=part["ipv6"] or part["host"],
+        port=int(part["port"]) if part["port"] else None,
+        database=part["database"],
+        query=dict(pairs),
+    )
+
+
+def direct_address(text: str, installed: Callable[[str], bool]) -> Address | None:
+    """Return the address with a driver that can be spoken to directly, or None where SQLAlchemy is needed."""
+    address = read_address(text)
+    if address is None or address.backend not in ("postgresql", "postgres"):
+        return None
+    if {"host", "port", "user", "password", "dbname", "database", "service", "servicefile"} & set(address.query):
+        return None
+    wanted = [address.driver] if address.driver else ["psycopg", "psycopg2", "asyncpg"]
+    for name in wanted:
+        driver = _ALIKE.get(name, "")
+        plain = driver != "asyncpg" or set(address.query) <= {"ssl", "sslmode", *LIBPQ_ONLY}
+        if driver and plain and installed(driver):
+            return Address(**{**vars(address), "driver": driver})
+    return None
