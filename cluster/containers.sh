@@ -46,13 +46,18 @@ check_health() {
   done
 }
 
-# Before the end of the namespaces, which ends every process in them: cgroups would stay.
+# Before the end of the namespaces, which ends every process in them: the cgroups of containers would stay.
 clean_up() {
   trap - EXIT
   kill "${started[@]}" || true
   podman rm --all --force --time 0 || true
-  rmdir /sys/fs/cgroup/libpod_parent /sys/fs/cgroup/*/libpod_parent || true # it is another podman's if there is something in it
 } >/dev/null 2>&1
+
+# Another podman's cgroups have something in them where it is at work.
+remove_the_rest() {
+  rm -rf "$FOLDER"/{storage,run,tmp,networks} "$SOCKET"
+  rmdir /sys/fs/cgroup{,/*}/libpod_parent{/conmon,} 2>/dev/null || true
+}
 
 serve_podman() {
   local began=$SECONDS
@@ -84,7 +89,7 @@ elif [[ $(uname -s) == Linux && $EUID == 0 ]]; then
     /usr/lib/podman/aardvark-dns:aardvark-dns
   "$CHECKOUT/cluster/tools.sh" compose >&2
   mkdir -p "$FOLDER"
-  trap 'rm -rf "$FOLDER"/{storage,run,tmp,networks} "$SOCKET"' EXIT
+  trap remove_the_rest EXIT
   unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$FOLDER" inside
 else
   lacking "running containers needs a Docker engine, or Linux and root (then podman is used)"

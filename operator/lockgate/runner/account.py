@@ -43,6 +43,8 @@ class Account:
     failure: Failure | None = None
     attempts: int = 1
     is_ahead: bool = False
+    ahead: tuple[str, ...] = ()
+    """Where it is, what builds on the target."""
     writes_history: bool = True
     changed: tuple[str, ...] = ()
     """Applied revisions whose file in the image is not what was applied."""
@@ -64,6 +66,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
         account.current = _union(seen.rows for seen in entry.seen)
     account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
     account.is_ahead = any(seen.is_ahead for seen in entry.seen)
+    account.ahead = _union(seen.ahead for seen in entry.seen)
     account.writes_history = all(seen.arrival.writes_history and not seen.unrecorded for seen in entry.seen)
     account.changed = _union(seen.changed for seen in entry.seen)
     account.target = _union(seen.target for seen in entry.seen)
@@ -110,6 +113,7 @@ def run_report(
         target=account.target,
         pending=account.pending,
         applied=tuple(account.applied),
+        ahead=account.ahead,
         undone=tuple(account.undone),
         failure=account.failure if error else None,
         checks=checks,
