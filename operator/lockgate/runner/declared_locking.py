@@ -19,7 +19,9 @@ __all__ = ["DeclaredLocking", "declared_by"]
 
 
 def declared_by(step: RevisionStep) -> DeclaredLocks | None:
-    """Return what a step's file declares; InvalidRevisions where that cannot be meant."""
+    """Return what a step's file declares; InvalidRevisions where that cannot be meant. A stamp touches no table."""
+    if step.info.is_stamp:
+        return None
     return declared(getattr(step.revision, "module", None), str(step.revision.path))
 
 
