@@ -113,6 +113,10 @@ def test_runners_apply_prefects_history_whose_env_py_the_alembic_command_cannot_
     assert database.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
     assert (again.reason, again.progress) == ("NothingToDo", []), again.output
 
+    database.rows("DROP TABLE alembic_version; DROP SCHEMA lockgate CASCADE")
+    adopted = start(folder, "baseline", "heads", "--database-env", variable, python=str(python), **settings).end()
+    assert (adopted.code, adopted.reason) == (0, "Adopted"), adopted.output
+
 
 def test_an_image_with_a_few_revisions_of_a_long_history_takes_all_of_it_back(environment, start, database, tmp_path):
     python = environment(*PREFECT)
