@@ -9,6 +9,9 @@ import subprocess
 
 import pytest
 
+OLDEST = ("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2")
+"""As in test_real_images.py, so that they share the environment."""
+
 TABLES = """
     CREATE TABLE people (id integer PRIMARY KEY, full_name text);
     CREATE TABLE orders (id integer PRIMARY KEY, person integer REFERENCES people, note text);
@@ -43,6 +46,18 @@ def test_a_schema_made_by_a_script_is_taken_for_its_revision(style, driver, run,
 
     migrated = run(project(style), driver=driver)
     assert (migrated.code, [step.revision for step in migrated.report.applied]) == (0, ["g4"]), migrated.output
+
+
+@pytest.mark.parametrize(("style", "driver"), [("legacy", "psycopg2"), ("legacy_async", "asyncpg")])
+def test_the_oldest_alembic_and_sqlalchemy_adopt_the_same(style, driver, environment, run, project, database):
+    python = str(environment(*OLDEST))
+    database.rows(TABLES)
+
+    wrong = run(project(style), "baseline", "g4", driver=driver, python=python)
+    result = run(project(style), driver=driver, python=python, LOCKGATE_BASELINE="g3")
+
+    assert (wrong.code, "columns missing: orders.price." in wrong.report.message) == (22, True), wrong.output
+    assert (result.code, [step.revision for step in result.report.applied]) == (0, ["g4"]), result.output
 
 
 def test_a_schema_made_by_create_all_is_taken_for_its_revision(run, project, database):
@@ -180,6 +195,22 @@ def test_where_revisions_read_the_database_somebody_has_to_name_the_tables(run, 
     assert (missing.reason, "missing: audit.nothing" in missing.report.message) == ("BaselineMismatch", True)
     named = run(folder, "baseline", "g3", "--baseline-tables", "people, audit.events")
     assert (named.code, named.reason, versions(database)) == (0, "Adopted", ["g3"]), named.output
+
+
+def test_of_the_heads_the_models_say_what_the_revisions_do_not(run, project, database):
+    folder = project("legacy")
+    (folder / "versions" / "g4.py").unlink()
+    reading = folder / "versions" / "g2.py"
+    reading.write_text(reading.read_text() + "    sa.inspect(op.get_bind())\n")
+    database.rows(TABLES)
+    database.rows("ALTER TABLE orders RENAME COLUMN note TO comment")
+
+    wrong = run(folder, "baseline", "g3")
+    database.rows("ALTER TABLE orders RENAME COLUMN comment TO note")
+    result = run(folder, "baseline", "heads")
+
+    assert (wrong.code, "columns missing: orders.note." in wrong.report.message) == (22, True), wrong.output
+    assert (result.code, result.reason, versions(database)) == (0, "Adopted", ["g3"]), result.output
 
 
 def test_several_heads_are_all_written(run, project, database):

@@ -61,6 +61,7 @@ _DISCONNECTED = (
     "eof detected",
     "broken pipe",
     "connection reset",
+    "cannot switch to state",  # asyncpg, of a connection that was lost inside an operation
     "can't reconnect until invalid transaction",  # SQLAlchemy of every statement after the one that noticed it
 )
 
