@@ -110,3 +110,7 @@ def test_runners_apply_prefects_history_whose_env_py_the_alembic_command_cannot_
     assert database.value("SELECT count(*) FROM lockgate.history") == 118
     assert database.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
     assert (again.reason, again.progress) == ("NothingToDo", []), again.output
+
+    database.rows("DROP TABLE alembic_version; DROP SCHEMA lockgate CASCADE")
+    adopted = start(folder, "baseline", "heads", "--database-env", variable, python=str(python), **settings).end()
+    assert (adopted.code, adopted.reason) == (0, "Adopted"), adopted.output
