@@ -37,6 +37,7 @@ def done_word(part: Part) -> str:
 
 
 def finished(part: Part) -> str:
+    """Return how a person ends by hand what a run has begun."""
     stamp = part.revision if part.direction == "upgrade" else f"<the revision below {part.revision}>"
     return f"finish the revision by hand and `alembic stamp {stamp}`"
 
