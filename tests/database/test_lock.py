@@ -24,7 +24,7 @@ def test_who_waits_says_who_holds_the_lock(start, project, eventually):
     eventually(lambda: any("2/2 s2" in line for line in first.lines))
 
     second = start(folder, SLOW_SECONDS="0")
-    eventually(lambda: any('"waiting"' in line for line in second.lines))
+    eventually(lambda: any("which runs SELECT pg_sleep" in line for line in second.lines))
     first.send(signal.SIGTERM)
     result = second.end()
 
@@ -61,7 +61,6 @@ def test_a_runner_killed_inside_a_revision_leaves_it_to_the_next_which_applies_i
     assert [step.revision for step in result.report.applied] == ["s2"]
     assert database.rows("SELECT n FROM counted") == [(1,)]
     assert database.rows("SELECT revision FROM lockgate.history ORDER BY id") == [("s1",), ("s2",)]
-    assert result.seconds < 15
 
 
 def test_a_runner_whose_session_is_ended_inside_a_revision_tries_it_again(start, project, database, eventually):

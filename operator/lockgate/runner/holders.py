@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from lockgate.runner.connection import OwnConnection
 from lockgate.runner.lock import fence_key, leader_key, of_key
+from lockgate.runner.redaction import without_values
 
 __all__ = ["QUERY_LIMIT", "LockHolder", "end_session", "find_holders", "others"]
 
@@ -27,7 +28,7 @@ class LockHolder:
     """When the session began, as PostgreSQL writes it; empty where this role may not see that."""
     state: str
     query: str
-    """Its statement, running or last; empty where this role may not see it."""
+    """Its statement without values, running or last; empty where this role may not see it."""
     address: str = ""
     """Where its client is, with the port; MySQL tells this and not when the session began."""
 
@@ -60,7 +61,7 @@ def find_holders(
     """Return who holds the two locks, each named by (schema, version table): as configured, and as found."""
     keys = {"leader": leader_key(*leader), "fence": fence_key(*fence)}
     return tuple(
-        LockHolder(lock, key, pid, name, role, since, state, " ".join(query.split())[:QUERY_LIMIT])
+        LockHolder(lock, key, pid, name, role, since, state, without_values(query)[:QUERY_LIMIT])
         for lock, key in keys.items()
         for pid, name, role, since, state, query in connection.rows(
             f"SELECT l.pid, {_SESSION} FROM pg_catalog.pg_locks l"

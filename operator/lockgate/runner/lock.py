@@ -32,11 +32,13 @@ from typing import Any, Protocol
 
 from lockgate.errors import LockBusy
 from lockgate.runner.durations import spoken
+from lockgate.runner.redaction import without_values
 
 __all__ = ["AdvisoryLock", "Holder", "Lock", "acquire", "fence_key", "holds", "leader_key", "of_key"]
 
 Query = Callable[[str], "list[tuple[Any, ...]]"]
 
+STATEMENT_LIMIT = 120
 POLL_SECONDS = (0.1, 0.5)
 
 
@@ -62,11 +64,14 @@ class Holder:
     """Its application_name."""
     since: str = ""
     """When its session began, where the role may see that."""
+    runs: str = ""
+    """What its migration runs at this moment, where the role may see that: without values."""
 
     def __str__(self) -> str:
         """Say it in a line."""
         parts = [part for part in (self.name, self.since and f"since {self.since}") if part]
-        return f"lock held by pid {self.pid}" + (f" ({', '.join(parts)})" if parts else "")
+        held = f"lock held by pid {self.pid}" + (f" ({', '.join(parts)})" if parts else "")
+        return f"{held}, which runs {self.runs}" if self.runs else held
 
 
 def leader_key(schema: str, table: str) -> int:
@@ -102,6 +107,16 @@ def holds(key: int) -> str:
     return f"SELECT count(*) > 0 FROM pg_catalog.pg_locks l WHERE l.pid = pg_backend_pid() AND {of_key(key)}"
 
 
+_AT_WORK = (
+    "SELECT w.query FROM pg_catalog.pg_stat_activity w WHERE w.state = 'active' AND w.pid <> l.pid"
+    " AND w.datname = current_database() AND right(a.application_name, 7) = ' leader'"
+    " AND left(w.application_name, length(a.application_name) - 6) = left(a.application_name, -6)"
+    " AND EXISTS (SELECT FROM pg_catalog.pg_locks f WHERE f.pid = w.pid AND f.locktype = 'advisory' AND f.granted)"
+    " ORDER BY w.query_start LIMIT 1"
+)
+"""SQL: what the session with the fence runs for the leader ``a``: the same name, with a revision at its end."""
+
+
 class AdvisoryLock:
     """A session advisory lock, on whatever session ``query`` runs its statements."""
 
@@ -120,11 +135,14 @@ class AdvisoryLock:
     def holder(self) -> Holder | None:
         """Say who has it: pid and application_name are visible to every role."""
         found = self._query(
-            "SELECT l.pid, coalesce(a.application_name, ''), to_char(a.backend_start, 'HH24:MI:SS')"
+            f"SELECT l.pid, coalesce(a.application_name, ''), to_char(a.backend_start, 'HH24:MI:SS'), ({_AT_WORK})"
             " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
             f" WHERE {of_key(self.key)}"
         )
-        return Holder(found[0][0], found[0][1], found[0][2] or "") if found else None
+        if not found:
+            return None
+        pid, name, since, statement = found[0]
+        return Holder(pid, name, since or "", without_values(statement or "")[:STATEMENT_LIMIT])
 
 
 def acquire(

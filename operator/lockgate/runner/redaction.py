@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 from lockgate.report import Failure, Progress, Report
 
-__all__ = ["MASK", "Redactor"]
+__all__ = ["MASK", "Redactor", "without_values"]
 
 MASK = "***"
 
@@ -28,6 +28,18 @@ _ASSIGNMENT = re.compile(
     re.IGNORECASE,
 )
 _SQL_PASSWORD = re.compile(r"(?P<word>\bPASSWORD\s+)'(?:[^']|'')*'", re.IGNORECASE)
+
+_VALUE = re.compile(r"'(?:[^']|'')*(?:'|$)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$)", re.DOTALL)
+_MYSQL_VALUE = re.compile(r"""(?P<quote>['"])(?:\\.|(?P=quote){2}|(?!(?P=quote))[^\\])*(?:(?P=quote)|\\?$)""", re.DOTALL)
+
+
+def without_values(statement: str, *, mysql: bool = False) -> str:
+    """Return a statement of another session in one line, and each literal in it as ``'***'``, also one that is cut off.
+
+    Drivers that put parameters into the text (psycopg2, PyMySQL) make them visible to whoever may see the statement.
+    ``mysql``: double quotes hold values too, not names, and a backslash escapes.
+    """
+    return " ".join((_MYSQL_VALUE if mysql else _VALUE).sub(f"'{MASK}'", statement).split())
 
 
 class Redactor:

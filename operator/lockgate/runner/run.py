@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
+NEWS_SECONDS = 5.0
+"""How often a process that waits tells what the holder of the lock runs now."""
+
 
 @dataclass
 class Run:
@@ -61,6 +64,8 @@ class Run:
     database: Database | None = None
     planned: tuple[Undo, ...] = ()
     """What the run takes back, or would."""
+    _told: tuple[int, float] = (-1, 0.0)
+    """Whom this run said it waits for, and after how many seconds of waiting."""
 
     def __post_init__(self) -> None:
         """Derive the session settings, which env.py's connections get and ours too."""
@@ -167,10 +172,13 @@ class Run:
         return lead(self, connection, scope, fingerprint)
 
     def _waiting(self, holder: Holder | None, waited: float) -> None:
-        self.lock_wait = waited
-        said = str(holder or "lock held by a session that just ended")
-        if self.narrator.progress.waiting_for != said:
+        pid, said = holder.pid if holder else 0, str(holder or "lock held by a session that just ended")
+        before, at = self._told
+        # The holder's statements may follow each other quickly: a line for each would be its log, and not ours.
+        if pid != before or (waited - at >= NEWS_SECONDS and said != self.narrator.progress.waiting_for):
+            self._told = pid, waited
             self.narrator.tell("waiting", f"waiting: {said} ({spoken(waited)})", waiting_for=said)
+        self.lock_wait = waited
 
     def check(self, before: Baseline) -> None:
         """Run the health checks: ``revision`` has been verified when this is called."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.report import Applied, CheckResult, Failure, Progress, Report, report_line
-from lockgate.runner.redaction import MASK, Redactor
+from lockgate.runner.redaction import MASK, Redactor, without_values
 
 passwords = st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=4, max_size=30).filter(
     lambda text: text.strip() == text and not text.isspace()
@@ -78,3 +79,28 @@ def test_a_report_and_a_progress_are_redacted_in_all_free_texts():
 
 def test_a_secret_in_json_is_masked_also_where_the_json_is_broken():
     assert Redactor()('{"tenant": "a", "db_password": "hunter 22"') == f'{{"tenant": "a", "db_password": {MASK}'
+
+
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        ("UPDATE people SET\n  name = 'O''Brien', note = ''", "UPDATE people SET name = '***', note = '***'"),
+        ("INSERT INTO notes VALUES ('a note that is cut o", "INSERT INTO notes VALUES ('***'"),
+        ("DO $code$ SELECT 'x' $code$; SELECT $$y$$", "DO '***'; SELECT '***'"),
+        ('CREATE INDEX CONCURRENTLY a ON "Orders" (id)', 'CREATE INDEX CONCURRENTLY a ON "Orders" (id)'),
+    ],
+)
+def test_a_statement_of_another_session_is_shown_without_its_values(statement, shown):
+    assert without_values(statement) == shown
+
+
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        ('UPDATE a SET b = "c" WHERE d = 1', "UPDATE a SET b = '***' WHERE d = 1"),
+        (r"UPDATE a SET b = 'it\'s', c = 'a ""word""', d = ''", "UPDATE a SET b = '***', c = '***', d = '***'"),
+        ("UPDATE a SET b = \"it's\", c = 'cut o\\", "UPDATE a SET b = '***', c = '***'"),
+    ],
+)
+def test_in_mysql_double_quotes_hold_values_too_and_a_backslash_escapes(statement, shown):
+    assert without_values(statement, mysql=True) == shown

@@ -22,6 +22,7 @@ from lockgate.runner.backends.backend import Ask, Backend, Facts, Key
 from lockgate.runner.backends.named_lock import NamedLock, lock_name
 from lockgate.runner.holders import QUERY_LIMIT, LockHolder
 from lockgate.runner.lock import Lock
+from lockgate.runner.redaction import without_values
 from lockgate.runner.session_settings import Settings
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def _holders(ask: Ask, lock: str, name: str) -> tuple[LockHolder, ...]:
         f" FROM information_schema.PROCESSLIST WHERE ID = {int(session)}"
     )
     user, address, state, query = map(str, found[0]) if found else ("", "", "", "")
-    shown = " ".join(query.split())[:QUERY_LIMIT]
+    shown = without_values(query, mysql=True)[:QUERY_LIMIT]
     return (LockHolder(lock, name, int(session), "", user, "", state, shown, address),)
 
 
