@@ -133,7 +133,7 @@ class OwnConnection:
             return work()
         except Exception as error:
             known = outcome.classify(error)
-            if isinstance(known, DatabaseUnreachable):
+            if type(known) is DatabaseUnreachable:  # not that it is read-only: that may be our own doing
                 raise known from error
             raise
 
