@@ -37,6 +37,7 @@ class PostgresServer:
 
     port: int
     folder: Path
+    service: Service
     user: str = "shop"
 
     def url(self, database: str, driver: str = "psycopg") -> str:
@@ -116,8 +117,8 @@ def postgres_server(kind: str = "system") -> Iterator[PostgresServer]:
             os.chown(folder, int(str(owner["user"])), int(str(owner["group"])))
         port = free_port()
         _initialise(binaries, folder, owner)
-        with _running(binaries, folder, port, owner):
-            yield PostgresServer(port, folder)
+        with Service(binaries, folder, port, owner) as service:
+            yield PostgresServer(port, folder, service)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -138,26 +139,46 @@ def standby(primary: str, kind: str = "system") -> Iterator[str]:
             **owner,  # type: ignore[call-overload]  # user, group, extra_groups
         )
         port = free_port()
-        with _running(binaries, folder, port, owner):
+        with Service(binaries, folder, port, owner):
             parts = urlsplit(primary)
             yield urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _running(binaries: Path, folder: Path, port: int, owner: dict[str, object]) -> Iterator[None]:
-    process = _start(binaries, folder, port, owner)
-    try:
-        _await(process, [str(binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-q"], folder / "log")
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
+class Service:
+    """A server's process, which can be stopped and started again; from the main thread, as it ends with its thread."""
+
+    def __init__(self, binaries: Path, folder: Path, port: int, owner: dict[str, object]) -> None:
+        self._binaries, self._folder, self._port, self._owner = binaries, folder, port, owner
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Service:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._process = _start(self._binaries, self._folder, self._port, self._owner)
+        ask = [str(self._binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(self._port), "-q"]
+        _await(self._process, ask, self._folder / "log")
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT is PostgreSQL's fast shutdown, SIGQUIT leaves everything as it is, to be recovered."""
+        if self._process is None:
+            return
+        self._process.send_signal(number)
         try:
-            process.wait(timeout=15)
+            self._process.wait(timeout=15)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(timeout=15)
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(timeout=15)
+        self._process = None
 
 
 def _initialise(binaries: Path, folder: Path, owner: dict[str, object]) -> None:

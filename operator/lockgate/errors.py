@@ -20,7 +20,10 @@
     │   │   ├── TransactionPooler   21  session locks mean nothing behind one
     │   │   └── InvalidRevisions    21  several heads, unknown target, broken graph
     │   ├── Refused                 22  a policy of the resource forbids it
-    │   │   └── DatabaseAhead       22
+    │   │   ├── BaselineMismatch    22  a schema without a version is not the one that was named
+    │   │   ├── DatabaseAhead       22
+    │   │   ├── DowngradeDenied     22  revisions would be taken back
+    │   │   └── Irreversible        22  a revision that cannot be taken back
     │   └── CheckFailed             23  migrated, but not healthy
     ├── Interrupted                 30  SIGTERM; not counted as a failure
     └── ClusterError                 1  the API server said no (operator only)
@@ -45,6 +48,7 @@ from typing import ClassVar
 __all__ = [
     "AlembicNotInstalled",
     "AlreadyExists",
+    "BaselineMismatch",
     "CheckFailed",
     "ClusterError",
     "Conflict",
@@ -52,6 +56,7 @@ __all__ = [
     "DatabaseBusy",
     "DatabaseReadOnly",
     "DatabaseUnreachable",
+    "DowngradeDenied",
     "DriverNotInstalled",
     "Forbidden",
     "Gone",
@@ -60,6 +65,7 @@ __all__ = [
     "Invalid",
     "InvalidConfiguration",
     "InvalidRevisions",
+    "Irreversible",
     "LockBusy",
     "LockgateError",
     "MigrationFailed",
@@ -176,8 +182,20 @@ class Refused(Permanent):
     exit_code = 22
 
 
+class BaselineMismatch(Refused):
+    """A database without a version lacks tables or columns of the revision that was named as its baseline."""
+
+
 class DatabaseAhead(Refused):
     """The database contains revisions that this image does not know."""
+
+
+class DowngradeDenied(Refused):
+    """Revisions would have to be taken back, and nobody has allowed that."""
+
+
+class Irreversible(Refused):
+    """A revision that would have to be taken back cannot be: nothing was done."""
 
 
 class CheckFailed(Permanent):

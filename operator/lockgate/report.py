@@ -73,7 +73,7 @@ class Report:
     outcome: str
     """``Succeeded`` or ``Failed`` or ``Interrupted``."""
     reason: str
-    """``Migrated``, ``NothingToDo``, ``DatabaseAhead``, or the `LockgateError.reason` of what went wrong."""
+    """``Migrated``, ``NothingToDo``, ``DatabaseAhead``, ``Downgraded``, or the `LockgateError.reason`."""
     message: str
     """A sentence for a person; what to do is part of it where something is to be done."""
     exit_code: int = 0
@@ -87,6 +87,10 @@ class Report:
     pending: int = 0
     """Revisions that are still not applied."""
     applied: tuple[Applied, ...] = ()
+    ahead: tuple[str, ...] = ()
+    """Revisions that build on the target and are not the image's: what ``downgrade: Allow`` would take back."""
+    undone: tuple[Applied, ...] = ()
+    """Revisions that this run took back."""
     failure: Failure | None = None
     checks: tuple[CheckResult, ...] = ()
     revisions: tuple[str, ...] = ()
@@ -137,9 +141,10 @@ def termination_message(report: Report) -> str:
     shortened = replace(report, truncated=True)
     steps: tuple[dict[str, Any], ...] = (
         {"revisions": ()},
-        {"applied": report.applied[-10:]},
+        {"applied": report.applied[-10:], "undone": report.undone[-10:]},
         {"warnings": (), "checks": tuple(c for c in report.checks if not c.passed)[:5]},
-        {"applied": (), "message": report.message[:800], "failure": _short(report.failure), "checks": ()},
+        {"applied": (), "undone": (), "ahead": (), "checks": ()},
+        {"message": report.message[:800], "failure": _short(report.failure)},
         {"current": report.current[:5], "reached": report.reached[:5], "target": report.target[:5]},
         {"message": report.message[:100], "failure": None, "current": (), "reached": (), "target": ()},
         {"outcome": report.outcome[:50], "reason": report.reason[:50]},
@@ -190,6 +195,7 @@ def _report(record: Mapping[str, Any]) -> Report:
     return replace(
         _known(Report, record),
         applied=tuple(_known(Applied, item) for item in _records(record.get("applied"))),
+        undone=tuple(_known(Applied, item) for item in _records(record.get("undone"))),
         checks=tuple(_known(CheckResult, item) for item in _records(record.get("checks"))),
         failure=next((_known(Failure, item) for item in _records([record.get("failure")])), None),
     )

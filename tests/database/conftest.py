@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import importlib.util
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +40,8 @@ def _load(name: str) -> ModuleType:
 
 
 server_module = _load("postgres_server")
+mariadb_module = _load("mariadb_server")
+cached_environment = _load("cached_environment").cached_environment
 
 
 def _missing(what: str) -> None:
@@ -81,6 +81,30 @@ class TestDatabase:
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
         )
+
+
+@dataclass
+class SqliteFile:
+    """A database file that is not there yet, and somebody who may look into it."""
+
+    path: Path
+
+    def url(self, driver: str = "") -> str:
+        return f"sqlite:///{self.path}"
+
+    def connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, isolation_level=None)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        connection = self.connect()
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    @property
+    def tables(self) -> set[str]:
+        return {row[0] for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 @dataclass
@@ -216,6 +240,35 @@ def database(make_database: Callable[[], TestDatabase]) -> TestDatabase:
     return make_database()
 
 
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Any]:
+    """Start a MariaDB server."""
+    try:
+        with mariadb_module.mariadb_server() as server:
+            yield server
+    except mariadb_module.ServerBinariesMissing as error:
+        _missing(str(error))
+
+
+@pytest.fixture
+def mariadb_database(mariadb: Any) -> Iterator[Any]:
+    """Create a fresh database on MariaDB, dropped afterwards."""
+    name = f"shop_{next(_count)}"
+    everything = mariadb_module.MariadbDatabase(mariadb, "")
+    everything.rows(f"CREATE DATABASE {name}")
+    yield mariadb_module.MariadbDatabase(mariadb, name)
+    for (session,) in everything.rows(f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{name}'"):
+        with contextlib.suppress(Exception):  # it may have ended by itself
+            everything.rows(f"KILL {session}")
+    everything.rows(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path) -> SqliteFile:
+    """Name a database file."""
+    return SqliteFile(tmp_path / "shop.db")
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[[str], Path]:
     """Copy the miniature projects of tests/projects, to run in one of them."""
@@ -278,24 +331,7 @@ def run(start: Starter) -> Runner:
 @pytest.fixture(scope="session")
 def environment() -> Callable[..., Path]:
     """Make a virtual environment with exactly these packages; cached outside the checkout, return its Python."""
-    return _environment
-
-
-def _environment(*packages: str) -> Path:
-    cache = os.environ.get("LOCKGATE_CACHE") or str(
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lockgate"
-    )
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    key = hashlib.sha256("\n".join([version, *sorted(packages)]).encode()).hexdigest()[:12]
-    folder = Path(cache) / "venvs" / f"{packages[0].partition('=')[0]}-{key}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once share the cache
-        if not (folder / "complete").exists():
-            venv.create(folder, clear=True, with_pip=True)
-            subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *packages], check=True)
-            (folder / "complete").touch()
-    return folder / "bin" / "python"
+    return cached_environment
 
 
 @pytest.fixture

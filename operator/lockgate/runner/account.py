@@ -10,12 +10,23 @@ from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, Report
 from lockgate.runner import plan
 from lockgate.runner.publication import outcome_of
-from lockgate.runner.seen import Seen
 
 if TYPE_CHECKING:
     from lockgate.runner.environment import EnvironmentEntry
+    from lockgate.runner.seen import Seen
 
-__all__ = ["Account", "run_report", "settle"]
+__all__ = ["Account", "Adopted", "run_report", "settle"]
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was written into the version table."""
+
+    revisions: tuple[str, ...]
+    tables: int
+
+    def __str__(self) -> str:
+        return f"Took the schema for {', '.join(self.revisions)}: all of its {self.tables} table(s) are there."
 
 
 @dataclass
@@ -27,15 +38,24 @@ class Account:
     target: tuple[str, ...] = ()
     pending: int = 0
     applied: list[Applied] = field(default_factory=list)
+    undone: list[Applied] = field(default_factory=list)
     revisions: set[str] = field(default_factory=set)
     failure: Failure | None = None
     attempts: int = 1
     is_ahead: bool = False
+    ahead: tuple[str, ...] = ()
+    """Where it is, what builds on the target."""
     writes_history: bool = True
     changed: tuple[str, ...] = ()
     """Applied revisions whose file in the image is not what was applied."""
     tables: tuple[tuple[str, str, str], ...] = ()
     """(database, schema, table) of all version tables that env.py configured."""
+    adopted: Adopted | None = None
+
+    def adopt(self, adopted: Adopted) -> None:
+        """Take note that the version was written, and nothing applied."""
+        self.adopted = adopted
+        self.applied.clear()
 
 
 def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]]) -> int:
@@ -46,15 +66,19 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
         account.current = _union(seen.rows for seen in entry.seen)
     account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
     account.is_ahead = any(seen.is_ahead for seen in entry.seen)
+    account.ahead = _union(seen.ahead for seen in entry.seen)
     account.writes_history = all(seen.arrival.writes_history and not seen.unrecorded for seen in entry.seen)
     account.changed = _union(seen.changed for seen in entry.seen)
     account.target = _union(seen.target for seen in entry.seen)
     account.reached = _union(rows)
     account.pending = 0
+    if not entry.course.upward:
+        account.revisions.clear()
     for seen, found in zip(entry.seen, rows, strict=True):
         contained = plan.ancestors(found, entry.course.graph if seen.ran else {}, seen.arrival.lineage)
         account.revisions |= contained
         account.applied += [step for step in seen.done if step.revision in contained]
+        account.undone += [step for step in seen.undone if step.revision not in contained]
         account.pending += entry.course.left(seen, found)
     return account.pending
 
@@ -89,14 +113,20 @@ def run_report(
         target=account.target,
         pending=account.pending,
         applied=tuple(account.applied),
+        ahead=account.ahead,
+        undone=tuple(account.undone),
         failure=account.failure if error else None,
         checks=checks,
         revisions=tuple(sorted(account.revisions)),
         lock_wait_seconds=round(lock_wait, 3),
         seconds=round(seconds, 3),
         attempts=account.attempts,
-        warnings=(*warnings, *_changes(account)),
+        warnings=(*warnings, *_adoption(account, reason), *_changes(account)),
     )
+
+
+def _adoption(account: Account, reason: str) -> tuple[str, ...]:
+    return (str(account.adopted),) if account.adopted and reason != "Adopted" else ()
 
 
 def _changes(account: Account) -> tuple[str, ...]:
@@ -115,6 +145,10 @@ def _sentence(reason: str, account: Account) -> str:
     at = ", ".join(account.reached) or "base"
     if reason == "DatabaseAhead":
         return f"The database is ahead of this image, at {at}; it contains everything that the image needs."
+    if reason == "Adopted":
+        return f"{account.adopted} Nothing was applied."
     if reason == "NothingToDo":
         return f"Nothing to do: the database is at {at}."
+    if reason == "Downgraded":
+        return f"Took back {len(account.undone)} revision(s): the database is at {at}."
     return f"Applied {len(account.applied)} revision(s): the database is at {at}."

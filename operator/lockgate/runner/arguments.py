@@ -60,7 +60,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str | None]]:
     command = str(values.pop("command"))
     if rest:
         flag = rest[0].partition("=")[0]
-        flags = [option.flag for option in OPTIONS if command in option.commands]
+        flags = [option.flag for option in OPTIONS if command in option.commands and not option.positional]
         if flag in {option.flag for option in OPTIONS} - set(flags):
             raise InvalidConfiguration(
                 f"`lockgate {command}` has no {flag}.", advice=f"See `lockgate {command} --help`."
@@ -72,7 +72,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str | None]]:
 
 def glimpse(argv: Sequence[str]) -> dict[str, str]:
     """Return the values of the flags in a command line that may be wrong as a whole, by field."""
-    fields = {option.flag: option.field for option in OPTIONS if not option.switch}
+    fields = {option.flag: option.field for option in OPTIONS if not option.switch and not option.positional}
     found = {}
     for word, following in zip(argv, [*argv, ""][1:], strict=True):
         flag, equals, value = word.partition("=")
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         examples = f"examples:\n{textwrap.indent(EXAMPLES[name], '  ')}\n" if name in EXAMPLES else ""
         command = commands.add_parser(
             name,
-            usage=f"lockgate {name} [OPTIONS]",
+            usage=" ".join(("lockgate", name, "[OPTIONS]", *_positional(name))),
             help=summary,
             description=_wrapped(text),
             epilog=f"{examples}{_wrapped(SOURCES)}\n\n{EXIT_CODES}" if name in COMMANDS else examples,
@@ -119,12 +119,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _positional(command: str) -> list[str]:
+    return [option.metavar for option in OPTIONS if option.positional and command in option.commands]
+
+
 def _add(place: Any, option: Option) -> None:
     default = f" (default: {option.default})" if option.default and not option.switch else ""
     choices = f": {' or '.join(option.choices)}" if option.choices and option.choices[0] not in option.help else ""
     key = "" if option.never_in_file else f", {option.name}"
     text = f"{option.help}{choices}{default}\n[{option.variable}{key}]".replace("%", "%%")
-    if option.switch:
+    if option.positional:
+        place.add_argument(option.field, help=text, metavar=option.metavar, nargs="?")
+    elif option.switch:
         place.add_argument(option.flag, dest=option.field, help=text, action="store_const", const="true")
     else:
         place.add_argument(option.flag, dest=option.field, help=text, metavar=option.metavar)

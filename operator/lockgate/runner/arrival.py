@@ -16,16 +16,17 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from lockgate.errors import DatabaseBusy, DatabaseReadOnly, TransactionPooler
-from lockgate.runner import history, lineage, statements
+from lockgate.errors import DatabaseBusy, TransactionPooler
+from lockgate.runner import lineage
+from lockgate.runner.backends import backend_of
+from lockgate.runner.backends.backend import Ask, Backend, Facts, Key
 from lockgate.runner.durations import spoken
 from lockgate.runner.engine_session import reported_pid
-from lockgate.runner.lock import AdvisoryLock, Holder, acquire, fence_key
+from lockgate.runner.lock import Holder, acquire
 from lockgate.runner.progress import Narrator
-from lockgate.runner.server import FINGERPRINT
-from lockgate.runner.session_settings import Settings, settings_statement
+from lockgate.runner.session_settings import Settings
 
-__all__ = ["Arrival", "arrive", "in_own_transaction", "keep_settings"]
+__all__ = ["Arrival", "arrive", "asking", "in_own_transaction", "keep_settings"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Arrival:
     fingerprint: str
     schema: str
     table: str
-    fence: int
+    backend: Backend
+    fence: Key
     in_transaction: bool
     """It arrived inside a transaction of env.py's, which Alembic leaves to env.py."""
     writes_history: bool
@@ -67,7 +69,7 @@ def keep_settings(connection: Connection | None, settings: Settings) -> None:
     """Set the session again, as a revision may have changed it; what is stricter stays."""
     if connection is not None:
         with in_own_transaction(connection):
-            connection.execute(text(settings_statement(settings)))
+            backend_of(connection.dialect.name).prepare(asking(connection), settings)
 
 
 def arrive(
@@ -75,33 +77,24 @@ def arrive(
 ) -> Arrival:
     """Examine the connection, set it, and take the fence on it; LockBusy after ``fence_wait`` seconds."""
     in_transaction = connection.in_transaction()
+    backend, ask = backend_of(connection.dialect.name), asking(connection)
     with in_own_transaction(connection):
-        facts = connection.execute(text(_FACTS), _names(schema, table)).one()
-        fingerprint, pid, recovery, writes, keeps, encoding, found = facts
-        parents, sources = _recorded(connection, found, table) if writes else ({}, {})
-        connection.execute(text(settings_statement(settings)))
-    if recovery:
-        raise DatabaseReadOnly("env.py connects to a standby, which takes no DDL.", advice="Point it at the primary.")
-    told = reported_pid(connection)
-    if (
-        told is not None
-        and told != pid
-        and "lockgate_pid" in connection.info
-        and connection.info["lockgate_pid"] != pid
-    ):
-        raise TransactionPooler(
-            "env.py connects through a transaction pooler, where a session lock protects nothing.",
-            advice="Give it a URL that leads to the server itself (database.directUrlFrom).",
-        )
+        facts = backend.facts(ask, schema, table)
+        parents, sources = _recorded(ask, facts.schema, table) if facts.writes_history else ({}, {})
+        backend.prepare(ask, settings)
+    if facts.objection is not None:
+        raise facts.objection
+    _refuse_pooler(connection, facts)
     arrival = Arrival(
-        fingerprint=fingerprint,
-        schema=found,
+        fingerprint=facts.fingerprint,
+        schema=facts.schema,
         table=table,
-        fence=fence_key(found, table),
+        backend=backend,
+        fence=backend.fence_key(facts, table),
         in_transaction=in_transaction,
-        writes_history=writes,
-        keeps_statements=keeps,
-        encoding=encoding,
+        writes_history=facts.writes_history,
+        keeps_statements=facts.keeps_statements,
+        encoding=facts.encoding,
         url=connection.engine.url,
         lineage=parents,
         sources=sources,
@@ -110,35 +103,38 @@ def arrive(
     return arrival
 
 
-def _recorded(connection: Connection, schema: str, table: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    def query(sql: str, **parameters: object) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in connection.execute(text(sql), parameters)]
-
-    return lineage.lineage(query, schema, table), lineage.sources(query, schema, table)
-
-
-_FACTS = (
-    f"SELECT {FINGERPRINT}, pg_backend_pid(), pg_is_in_recovery(), {history.MAY_WRITE}, {statements.MAY_KEEP},"
-    " getdatabaseencoding(),"
-    " coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.oid = to_regclass(CAST(:name AS text))), CAST(:schema AS text), current_schema(), 'public')"
-)
+def _refuse_pooler(connection: Connection, facts: Facts) -> None:
+    """Refuse where the session is not the one that was opened, nor the one that the driver was told of."""
+    opened = connection.info.get("lockgate_session", facts.session)
+    if facts.session not in (opened, reported_pid(connection)):
+        raise TransactionPooler(
+            "env.py connects through a transaction pooler, where a session lock protects nothing.",
+            advice="Give it a URL that leads to the server itself (database.directUrlFrom).",
+        )
 
 
-def _names(schema: str | None, table: str) -> dict[str, str | None]:
-    """Find the table as Alembic will: in the schema named, else by the session's search_path."""
-    name = history.quoted(table) if not schema else f"{history.quoted(schema)}.{history.quoted(table)}"
-    return {"name": name, "schema": schema}
+def asking(connection: Connection) -> Ask:
+    """Return what runs a statement on a connection of env.py's, in the transaction in which that is."""
+
+    def ask(sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        result = connection.execute(text(sql), parameters)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    return ask
+
+
+def _recorded(ask: Ask, schema: str, table: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    return lineage.lineage(ask, schema, table), lineage.sources(ask, schema, table)
 
 
 def _take_fence(connection: Connection, arrival: Arrival, wait: float, narrator: Narrator) -> None:
-    held: set[int] = connection.info.setdefault("lockgate_fences", set())
+    held: set[Key] = connection.info.setdefault("lockgate_fences", set())
     if arrival.fence in held:
         return
 
-    def query(sql: str) -> list[tuple[Any, ...]]:
+    def ask(sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         with in_own_transaction(connection):
-            return [tuple(row) for row in connection.execute(text(sql))]
+            return asking(connection)(sql, **parameters)
 
     def waiting(holder: Holder | None, waited: float) -> None:
         if arrival.in_transaction:
@@ -148,7 +144,7 @@ def _take_fence(connection: Connection, arrival: Arrival, wait: float, narrator:
         if narrator.progress.waiting_for != str(holder or ""):
             narrator.tell("waiting", sentence, waiting_for=str(holder or ""))
 
-    lock = AdvisoryLock(query, arrival.fence)
+    lock = arrival.backend.fence(ask, arrival.fence)
     acquire(lock, wait=wait, clock=time.monotonic, sleep=time.sleep, uniform=random.uniform, waiting=waiting)
     held.add(arrival.fence)
     narrator.tell("fenced", "", waiting_for="")

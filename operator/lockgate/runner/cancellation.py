@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from lockgate.runner.connection import Database
+from lockgate.runner.sessions import EnvironmentSessions
 
-__all__ = ["cancel_sessions"]
+__all__ = ["cancel_sessions", "end_abandoned"]
 
 
-def cancel_sessions(database: Database | None, pids: Iterable[int], *, end: bool) -> None:
-    """Cancel the running statements of these backends, or end the sessions; never raises.
+def cancel_sessions(database: Database | None, sessions: EnvironmentSessions, *, end: bool) -> None:
+    """Cancel the running statements of env.py's sessions, or end the sessions; never raises."""
+    sessions.interrupt()
+    _cancel(database, frozenset(sessions.pids), end=end)
 
-    Only sessions whose application_name says that they are Lockgate's: the number of a session that has ended may
-    belong to somebody else by now.
-    """
-    numbers = ", ".join(str(int(pid)) for pid in sorted(pids))
-    if database is None or not numbers:
+
+def end_abandoned(database: Database | None, sessions: EnvironmentSessions) -> None:
+    """End the sessions that would go on with a statement although nobody waits for it; never raises."""
+    _cancel(database, frozenset(sessions.abandoned), end=True)
+
+
+def _cancel(database: Database | None, sessions: frozenset[int], *, end: bool) -> None:
+    if database is None or not sessions:
         return
-    function = "pg_terminate_backend" if end else "pg_cancel_backend"
     try:
         connection = database.connect("cancel")
         try:
-            connection.rows(
-                f"SELECT {function}(pid) FROM pg_catalog.pg_stat_activity"
-                f" WHERE pid IN ({numbers}) AND application_name LIKE 'lockgate%'"
-            )
+            connection.backend.cancel(connection, sessions, end=end)
         finally:
             connection.close()
     except Exception:  # noqa: S110  # the next round tries again, and the end of the process cancels as well

@@ -39,7 +39,7 @@ def parse_checks(text: str) -> tuple[Check, ...]:
     checks = tuple(_check(position, item) for position, item in enumerate(items, 1))
     if any(isinstance(check, IndexCheck) for check in checks):
         return checks
-    return (IndexCheck(), *checks)
+    return (IndexCheck(implied=True), *checks)
 
 
 def _check(position: int, item: Any) -> Check:

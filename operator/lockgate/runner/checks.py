@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lockgate.report import CheckResult
@@ -44,6 +44,8 @@ class IndexCheck:
 
     name: str = "indexes"
     ignore: tuple[str, ...] = ()
+    implied: bool = field(default=False, compare=False)
+    """Nobody asked for it: it is on by default."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 from lockgate.errors import CheckFailed
 from lockgate.report import CheckResult
 from lockgate.runner.answer import Answer, answered
+from lockgate.runner.backends.fitting import fitted
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.drift import check_drift
 from lockgate.runner.health import Baseline, Surroundings, check_health
@@ -25,6 +26,7 @@ def check(configuration: Configuration, narrator: Narrator) -> Answer:
     """Run all checks, whatever the first ones find; the report is of CheckFailed where one did."""
     project = load_project(configuration, working_directory(), os.environ)
     with opened(project.url, narrator, "check") as (database, connection):
+        configuration = fitted(configuration, database.backend)
         position = read_position(connection, *named_table(configuration, project))
         accept = configuration.database_ahead == "Accept"
         verdict = compare(project.script, position, target=configuration.target, accept=accept)

@@ -23,7 +23,7 @@ from lockgate.runner.terminal import open_terminal
 
 __all__ = ["execute", "main"]
 
-WATCHED = ("migrate",)
+WATCHED = ("migrate", "downgrade")
 """Commands that a person on a terminal watches."""
 
 

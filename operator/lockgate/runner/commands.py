@@ -28,7 +28,7 @@ Command = Callable[[Configuration, Narrator, Publisher], int]
 
 
 def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
-    """Run ``lockgate migrate``."""
+    """Run ``lockgate migrate``, ``downgrade`` or ``baseline``."""
     from lockgate.runner.run import Run  # noqa: PLC0415  # see the top of this file
 
     interruption = Interruption()
@@ -36,12 +36,12 @@ def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher
 
     def give_up() -> None:
         error = interruption.cause or Interrupted("The process was asked to end.")
-        os._exit(publish(run.report("", error)))
+        os._exit(publish(run.report("", error), run.details))
 
     interruption.listen(cancel=lambda end: run.cancel(end=end), give_up=give_up)
     interruption.limit(configuration.run_timeout)
     reason, error = _end(run.execute, interruption)
-    return publish(run.report(reason, error))
+    return publish(run.report(reason, error), run.details)
 
 
 def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
@@ -90,6 +90,8 @@ WORK: Mapping[str, Command] = {
     "plan": answering("plan_command", "show_plan"),
     "history": answering("history_list", "list_history"),
     "check": answering("checkup", "check"),
+    "baseline": migrate,
+    "downgrade": migrate,
     "unlock": answering("unlock", "unlock"),
 }
 """What each command of the command line does."""
@@ -107,7 +109,7 @@ def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, Lock
     except StopRequested:
         return "", interruption.cause or Interrupted("The process was asked to end.")
     except Exception as error:  # whatever it is, a report has to be written
-        if interruption.cause is None and outcome.sqlstate_of(error) == "":
+        if interruption.cause is None and outcome.code_of(error) == "":
             _show(error)
         return "", interruption.cause or _unexpected(error)
     return reason, None
@@ -116,7 +118,7 @@ def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, Lock
 def _unexpected(error: Exception) -> LockgateError:
     """Turn what nobody expected into an error of our tree: a lost database is one, a defect of Lockgate's another."""
     known = outcome.classify(error)
-    if known.retryable or outcome.sqlstate_of(error):
+    if known.retryable or outcome.code_of(error):
         return known
     return LockgateError(
         f"Lockgate failed: {outcome.brief(error)}.", advice="The log before this line shows where; please report it."

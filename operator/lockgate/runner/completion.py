@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from lockgate.runner.help_texts import DESCRIPTIONS
 from lockgate.runner.option import Option
-from lockgate.runner.options import OPTIONS
+from lockgate.runner.options import OPTIONS as ALL
 
 __all__ = ["SHELLS", "completion_script"]
+
+OPTIONS = tuple(option for option in ALL if not option.positional)
+"""No shell can know the revisions of a project without starting it."""
 
 
 def completion_script(shell: str) -> str:

@@ -21,6 +21,7 @@ NO_FILE = FileSettings()
 class Configuration:
     """One command of `lockgate`. All times in seconds; 0 means none."""
 
+    command: str
     database_env: str
     url: str
     """Value of the variable named ``database_env``; empty where it is not set. A secret."""
@@ -43,6 +44,11 @@ class Configuration:
     termination_message: str
     output: str
     revision: str = ""
+    adopted: str = ""
+    baseline: str = ""
+    baseline_tables: tuple[str, ...] = ()
+    destination: str = ""
+    downgrade: str = "Deny"
     version_table: str = ""
     timeout: float = 0.0
     limit: int = 20
@@ -59,12 +65,16 @@ def read_configuration(
             values[option.field] = option.parse(option.default)
             continue
         text, place = _said(option, flags, environ, file)
+        if option.positional and not text:
+            raise InvalidConfiguration(
+                f"`lockgate {command}` needs a {option.metavar}.", advice=f"It means: {option.help}."
+            )
         try:
             values[option.field] = option.parse(_writable(text))
         except (ValueError, RecursionError) as error:  # RecursionError: JSON in JSON in JSON
             why = "nested too deeply" if isinstance(error, RecursionError) else error
             raise InvalidConfiguration(f"{place} is {text!r}: {why}.", advice=f"It means: {option.help}.") from None
-    return Configuration(url=environ.get(values["database_env"], ""), **values)
+    return Configuration(command=command, url=environ.get(values["database_env"], ""), **values)
 
 
 def _writable(text: str) -> str:

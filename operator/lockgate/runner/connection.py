@@ -9,12 +9,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from lockgate.errors import DatabaseUnreachable
+from lockgate.runner import outcome
 from lockgate.runner.address import Address, direct_address
-from lockgate.runner.direct import Session, open_direct
-from lockgate.runner.session_settings import Settings, settings_statement
+from lockgate.runner.backends import backend_of
+from lockgate.runner.backends.backend import Backend
+from lockgate.runner.direct import CONNECT_SECONDS, Session, open_direct
+from lockgate.runner.session_settings import Settings, application_name
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.url import URL
@@ -70,6 +74,7 @@ class Database:
     def __init__(self, url: Address | URL, settings: Settings) -> None:
         """Remember the URL and what each session is given; opens nothing."""
         self.url = url
+        self.backend = backend_of("postgresql" if isinstance(url, Address) else url.get_backend_name())
         self._settings = settings
 
     def connect(self, role: str) -> OwnConnection:
@@ -77,33 +82,42 @@ class Database:
 
         Raises what the driver raises: `outcome.classify` knows what it means.
         """
-        connection = OwnConnection(self._open())
+        settings = self._settings.named(role)
+        url = self.url if isinstance(self.url, Address) else self.backend.own(self.url, role)
+        connection = OwnConnection(
+            self._open(url), self.backend, application_name(settings), stands_in=url is not self.url
+        )
         try:
-            connection.rows(settings_statement(self._settings.named(role)))
+            self.backend.prepare(connection.rows, settings)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _open(self) -> Session:
-        if isinstance(self.url, Address):
-            return open_direct(self.url)
+    def _open(self, url: Address | URL) -> Session:
+        if isinstance(url, Address):
+            return open_direct(url)
         from lockgate.runner.engine_session import open_engine  # noqa: PLC0415  # see the top of this file
 
-        return open_engine(self.url)
+        return open_engine(url, self.backend.connect_arguments(url, CONNECT_SECONDS))
 
 
 class OwnConnection:
     """One autocommit session; every call is one statement and over when it returns."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, backend: Backend, name: str, *, stands_in: bool) -> None:
         self._session = session
+        self.backend = backend
+        self.name = name
+        """What it is called where the server shows such names."""
+        self.stands_in = stands_in
+        """It is empty, because there is no database yet (SQLite): for the next look there may be one."""
         self.reported_pid = session.reported_pid
         """The backend's process id as said at connect, which behind a pooler is not the backend's."""
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; ``:name`` in it stands for a parameter."""
-        return self._session.rows(sql, parameters)
+        return self._ask(lambda: self._session.rows(sql, parameters))
 
     def value(self, sql: str, **parameters: Any) -> Any:
         """Return the first column of the first row."""
@@ -111,7 +125,17 @@ class OwnConnection:
 
     def verbatim(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a statement of the user's exactly as written: no ``:name``, no ``%`` has a meaning."""
-        return self._session.verbatim(sql)
+        return self._ask(lambda: self._session.verbatim(sql))
+
+    def _ask(self, work: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+        """Raise DatabaseUnreachable where the session is lost, each time; else what `database_error` says."""
+        try:
+            return work()
+        except Exception as error:
+            known = outcome.classify(error)
+            if isinstance(known, DatabaseUnreachable):
+                raise known from error
+            raise
 
     def close(self) -> None:
         """End the session, and with it every session lock that it holds; never raises."""

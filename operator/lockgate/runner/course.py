@@ -16,6 +16,10 @@ class Course(Protocol):
     """Plans inside env.py, and counts afterwards what is left."""
 
     @property
+    def upward(self) -> bool:
+        """Whether revisions are applied, or taken back."""
+
+    @property
     def destination(self) -> str:
         """What env.py is told about where the run goes."""
 

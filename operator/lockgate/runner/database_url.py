@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lockgate.errors import DriverNotInstalled, InvalidConfiguration, UnsupportedDatabase
 from lockgate.runner.address import LIBPQ_ONLY, read_address
+from lockgate.runner.backends import KINDS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.url import URL
@@ -16,9 +17,27 @@ __all__ = ["PLACEHOLDERS", "destination", "own_url"]
 PLACEHOLDERS = ("", '""', "''", "driver://user:pass@localhost/dbname")
 """What ``sqlalchemy.url`` holds where nobody set it: nothing, MLflow's quoted nothing, Alembic's own template."""
 
-_MODULES = {"psycopg": "psycopg", "psycopg2": "psycopg2", "asyncpg": "asyncpg", "pg8000": "pg8000"}
+_MODULES = {
+    "mysqldb": "MySQLdb",
+    "mysqlconnector": "mysql",
+    "mariadbconnector": "mariadb",
+    "pysqlite": "sqlite3",
+    **{name: name for name in ("psycopg", "psycopg2", "asyncpg", "pg8000", "pymysql", "asyncmy", "aiomysql")},
+}
+"""Which module to look for, where it is not called as the driver is."""
+_ORDER = {
+    "postgresql": ("psycopg", "psycopg2", "asyncpg", "pg8000"),
+    "mysql": ("pymysql", "mysqldb", "mysqlconnector", "mariadbconnector", "asyncmy", "aiomysql"),
+    "sqlite": ("pysqlite",),
+}
+"""Drivers for a URL that names none, the first that is installed."""
+_ADVICE = {
+    "postgresql": "Install psycopg, psycopg2 or asyncpg in the image.",
+    "mysql": "Install pymysql or mysqlclient in the image.",
+    "sqlite": "Use a Python that was built with sqlite3.",
+}
 # Drivers that Lockgate replaces for itself by their synchronous twin.
-_TWINS = {"psycopg_async": "psycopg", "psycopg2cffi": "psycopg2", "aiopg": "psycopg2"}
+_TWINS = {"psycopg_async": "psycopg", "psycopg2cffi": "psycopg2", "aiopg": "psycopg2", "aiosqlite": "pysqlite"}
 
 
 def own_url(text: str, *, default_driver: str, installed: Callable[[str], bool]) -> URL:
@@ -39,10 +58,15 @@ def own_url(text: str, *, default_driver: str, installed: Callable[[str], bool])
             " an @ in them is written %40.",
         ) from None
     backend, _, driver = url.drivername.partition("+")
-    if backend not in ("postgresql", "postgres"):
-        raise UnsupportedDatabase(f"The database URL names {backend!r}.", advice="Lockgate migrates PostgreSQL.")
-    chosen = _driver(driver, (default_driver, "psycopg", "psycopg2", "asyncpg", "pg8000"), installed)
-    url = url.set(drivername=f"postgresql+{chosen}")
+    kind = KINDS.get(backend)
+    if kind is None:
+        raise UnsupportedDatabase(
+            f"The database URL names {backend!r}.", advice="Lockgate migrates PostgreSQL, MySQL, MariaDB and SQLite."
+        )
+    order = (default_driver, *_ORDER[kind]) if kind == "postgresql" else _ORDER[kind]
+    # mysqlclient is what SQLAlchemy takes where no driver is named, so its name says little about the image.
+    chosen = _driver(kind, "" if driver == "mysqldb" and not installed("MySQLdb") else driver, order, installed)
+    url = url.set(drivername=f"{kind}+{chosen}")
     return _for_asyncpg(url) if chosen == "asyncpg" else url
 
 
@@ -64,7 +88,7 @@ def destination(text: str) -> tuple[str, ...]:
     return url.username or "", url.database or "", str(url.query.get("options", ""))
 
 
-def _driver(named: str, order: Sequence[str], installed: Callable[[str], bool]) -> str:
+def _driver(kind: str, named: str, order: Sequence[str], installed: Callable[[str], bool]) -> str:
     if named:
         driver = _TWINS.get(named, named)
         if installed(_MODULES.get(driver, driver)):
@@ -76,9 +100,8 @@ def _driver(named: str, order: Sequence[str], installed: Callable[[str], bool]) 
     for driver in order:
         if installed(_MODULES[driver]):
             return driver
-    raise DriverNotInstalled(
-        "This image contains no PostgreSQL driver.", advice="Install psycopg, psycopg2 or asyncpg in the image."
-    )
+    spoken = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}[kind]
+    raise DriverNotInstalled(f"This image contains no {spoken} driver.", advice=_ADVICE[kind])
 
 
 def _for_asyncpg(url: URL) -> URL:

@@ -16,7 +16,7 @@ from lockgate.errors import (
 from lockgate.report import Failure
 from lockgate.runner import outcome
 from lockgate.runner.environment import EnvironmentEntry
-from lockgate.runner.half_applied import listing, way_out
+from lockgate.runner.half_applied import done_word, listing, way_out
 from lockgate.runner.index_work import index_work
 from lockgate.runner.ledger import is_repeatable
 from lockgate.runner.project import Project
@@ -56,7 +56,7 @@ def error_of(entry: EnvironmentEntry, cause: BaseException | None, project: Proj
 
 
 def is_half_applied(seen: Seen, found: Collection[str] | None) -> bool:
-    """Say whether a revision committed something before its end, and the version table lacks it.
+    """Say whether a revision committed something before its end, and the version table does not know of that end.
 
     ``found``: its rows, None where they are not known. What the next try does again, or leaves out because the
     catalogue says that it is done, does not count.
@@ -82,8 +82,8 @@ def half_applied(seen: Seen, cause: BaseException, found: Collection[str] | None
         " The connection was lost in a COMMIT: perhaps the last of them are not committed." if seen.uncertain else ""
     )
     return HalfApplied(
-        f"Revision {seen.part.revision} is half applied: {ended}. Committed before that: {listing(seen.left)}.{unsure}"
-        f" {seen.arrival.table} still says {says}.",
+        f"Revision {seen.part.revision} is half {done_word(seen.part)}: {ended}."
+        f" Committed before that: {listing(seen.left)}.{unsure} {seen.arrival.table} still says {says}.",
         advice="It is not repeated by itself. " + way_out(seen.part, recorded=seen.recorded),
     )
 
@@ -117,7 +117,7 @@ def failure_of(
     """Say exactly at which revision and statement the entry ended."""
     if cause is None or isinstance(error, _NO_REVISION):
         return None
-    state = outcome.sqlstate_of(cause)
+    state = outcome.code_of(cause)
     place = outcome.where(cause, project.folders)
     said = outcome.brief(cause) + (f" ({place})" if place else "")
     committed = next((seen.left for seen in entry.seen if seen.left), ()) if isinstance(error, HalfApplied) else ()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from lockgate.runner.address import Address
+from lockgate.runner.keepalive import keep_alive
 
 __all__ = ["CONNECT_SECONDS", "Session", "open_direct"]
 
@@ -54,6 +55,7 @@ class _Libpq:
         self._errors = module.Error
         self._connection = self._translated("", lambda: module.connect(**arguments))
         self._connection.autocommit = True
+        keep_alive(self._connection)
         self.reported_pid: int | None = self._connection.info.backend_pid
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -99,6 +101,7 @@ class _Asyncpg:
         except BaseException:
             self._end()
             raise
+        keep_alive(self._connection)
         self.reported_pid: int | None = self._connection.get_server_pid()
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:

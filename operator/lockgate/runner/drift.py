@@ -25,22 +25,20 @@ from alembic.util import CommandError
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
-from lockgate.errors import DatabaseReadOnly
 from lockgate.report import CheckResult
-from lockgate.runner import plan
+from lockgate.runner import arrival, plan
+from lockgate.runner.backends import backend_of, kind_of
 from lockgate.runner.checks import DriftCheck, listed
 from lockgate.runner.connection import is_own_thread
-from lockgate.runner.dbapi import is_postgresql, raw
+from lockgate.runner.dbapi import asking
 from lockgate.runner.differences import Difference, describe
 from lockgate.runner.entering import run_env_file
-from lockgate.runner.outcome import brief, classify, sqlstate_of, where
+from lockgate.runner.outcome import brief, classify, is_refused_write, where
 from lockgate.runner.project import Project
 from lockgate.runner.redaction import Redactor
 from lockgate.runner.sessions import EnvironmentSessions
 
 __all__ = ["check_drift", "drift_message"]
-
-READ_ONLY = "SET default_transaction_read_only = on"
 
 _REPEATED = re.compile(r"\s*CREATE\s+(?:SCHEMA|EXTENSION)\s+IF\s+NOT\s+EXISTS\b", re.IGNORECASE)
 
@@ -72,7 +70,7 @@ def check_drift(
     if found.error is not None:
         known = classify(found.error)
         # As for every check: a lost connection or a lock says nothing about the schema.
-        if known.retryable and not isinstance(known, DatabaseReadOnly):
+        if known.retryable and not is_refused_write(found.error):
             raise known from found.error
         return CheckResult(check.name, passed=False, message=_trouble(found.error, project, redact(sessions.failed)))
     if found.ahead:
@@ -107,11 +105,11 @@ def _enter(project: Project, target: str, found: Comparison, redact: Redactor) -
 
 def _forbid_writes(connection: Any) -> None:
     """Also a connection that was open before, and the transaction in which it may be."""
-    if connection.in_transaction():
+    if connection.in_transaction() and connection.dialect.name == "postgresql":
         connection.execute(text("SET TRANSACTION READ ONLY"))
     else:
-        with connection.begin():
-            connection.execute(text(READ_ONLY))
+        with arrival.in_own_transaction(connection):
+            backend_of(connection.dialect.name).forbid_writes(arrival.asking(connection))
 
 
 @contextmanager
@@ -119,15 +117,15 @@ def _read_only() -> Iterator[None]:
     """Make each session read-only when env.py takes it from its pool, new or not."""
 
     def taken(connection: Any, *_: Any) -> None:
-        if not is_own_thread() and is_postgresql(connection):
-            raw(connection, READ_ONLY)
+        if not is_own_thread() and (kind := kind_of(connection)):
+            backend_of(kind).forbid_writes(asking(connection))
             connection.commit()  # or the setting would be rolled back
 
     def returned(connection: Any, record: Any) -> None:
-        if connection is None or is_own_thread() or not is_postgresql(connection):
+        if connection is None or is_own_thread() or not (kind := kind_of(connection)):
             return
         try:
-            raw(connection, "RESET default_transaction_read_only")
+            backend_of(kind).allow_writes(asking(connection))
             connection.commit()
         except Exception:  # nobody is to get a session that cannot be put right
             record.invalidate()
@@ -200,7 +198,7 @@ def _covers(entry: str, difference: Difference) -> bool:
 
 def _trouble(error: BaseException, project: Project, statement: str) -> str:
     """Say why the comparison did not come to an end."""
-    if sqlstate_of(error) == "25006":
+    if is_refused_write(error):
         return f"env.py writes to the database by itself, which this check does not let it do: {statement[:200]}"
     said = str(error).splitlines()[0] if isinstance(error, CommandError) and str(error) else brief(error)
     place = where(error, project.folders)

@@ -14,16 +14,17 @@ from sqlalchemy.engine.url import URL
 from sqlalchemy.pool import NullPool
 
 from lockgate.runner import connection as own
-from lockgate.runner.direct import CONNECT_SECONDS
+from lockgate.runner.keepalive import keep_alive
 
 __all__ = ["open_engine", "reported_pid"]
 
 T = TypeVar("T")
 
 
-def open_engine(url: URL) -> EngineSession:
-    """Connect."""
-    return EngineSession(_Asynchronous(url) if url.get_dialect().is_async else _Synchronous(url))
+def open_engine(url: URL, arguments: dict[str, Any]) -> EngineSession:
+    """Connect; ``arguments`` are for the driver's connect()."""
+    opened = _Asynchronous if url.get_dialect().is_async else _Synchronous
+    return EngineSession(opened(url, arguments))
 
 
 class EngineSession:
@@ -31,6 +32,7 @@ class EngineSession:
 
     def __init__(self, opened: _Synchronous | _Asynchronous) -> None:
         self._opened = opened
+        opened.run(lambda connection: keep_alive(connection.connection))
         self.reported_pid: int | None = opened.run(reported_pid)
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -68,9 +70,9 @@ def reported_pid(connection: Connection) -> int | None:
 
 
 class _Synchronous:
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, arguments: dict[str, Any]) -> None:
         with own.own_work():
-            self._engine = create_engine(url, poolclass=NullPool, connect_args=_connect_arguments(url), future=True)
+            self._engine = create_engine(url, poolclass=NullPool, connect_args=arguments, future=True)
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def run(self, function: Callable[[Connection], T]) -> T:
@@ -82,12 +84,12 @@ class _Synchronous:
 
 
 class _Asynchronous:
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, arguments: dict[str, Any]) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="lockgate-database", daemon=True)
         self._thread.start()
         try:
-            self._connection = self._wait(self._connect(url))
+            self._connection = self._wait(self._connect(url, arguments))
         except BaseException:
             self._end()
             raise
@@ -97,10 +99,10 @@ class _Asynchronous:
             asyncio.set_event_loop(self._loop)
             self._loop.run_forever()
 
-    async def _connect(self, url: URL) -> Any:
+    async def _connect(self, url: URL, arguments: dict[str, Any]) -> Any:
         from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  # needs greenlet, which only async images have
 
-        self._engine = create_async_engine(url, poolclass=NullPool, connect_args=_connect_arguments(url))
+        self._engine = create_async_engine(url, poolclass=NullPool, connect_args=arguments)
         connection = await self._engine.connect()
         return await connection.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -118,14 +120,6 @@ class _Asynchronous:
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
-
-
-def _connect_arguments(url: URL) -> dict[str, Any]:
-    """Bound the time to connect; the drivers call it differently."""
-    driver = url.drivername.partition("+")[2]
-    if driver in ("asyncpg", "pg8000"):
-        return {"timeout": CONNECT_SECONDS}
-    return {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
 
 
 def _quietly(close: Callable[[], object]) -> None:

@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import text
 
-from lockgate.errors import DatabaseUnreachable, LockgateError, UnsupportedDatabase
+from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.report import Applied
 from lockgate.runner import history, statements
-from lockgate.runner.arrival import arrive, keep_settings
+from lockgate.runner.arrival import arrive, asking, keep_settings
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.entering import run_env_file
-from lockgate.runner.half_applied import joined, left_in_the_middle
+from lockgate.runner.half_applied import joined, left_in_the_middle, refuse_half_way
 from lockgate.runner.interruption import Interruption
-from lockgate.runner.lock import holds
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
 from lockgate.runner.resuming import look_back
@@ -110,8 +109,6 @@ class EnvironmentEntry:
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
         try:
-            if connection.dialect.name != "postgresql":
-                raise UnsupportedDatabase(f"env.py migrates a {connection.dialect.name} database.")
             arrival = arrive(
                 connection,
                 schema=options.get("version_table_schema"),
@@ -130,10 +127,11 @@ class EnvironmentEntry:
         """Yield the revisions to apply; what follows a ``yield`` happens when that revision's transaction is over."""
         seen = self._by_context[id(context)]
         try:
-            seen.ran, seen.rows = True, tuple(rows)
+            seen.ran, seen.rows = True, tuple(map(str, rows))  # a table of bytes is none of Alembic's
             steps = self._course.steps(seen, context)
             if steps and seen.arrival.keeps_statements:
                 look_back(seen, context, self._course.graph)
+                refuse_half_way(seen.earlier, upward=self._course.upward)
         except LockgateError as error:
             self.refusal = error
             raise
@@ -153,24 +151,25 @@ class EnvironmentEntry:
         revision = step.revision.revision
         keep_settings(context.connection, self._sessions.settings.named(revision))
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
-        self._narrator.tell("applying", f"applying {line}", step=line, statement="", percent=None, waiting_for="")
+        doing = "applying" if step.is_upgrade else "undoing"
+        self._narrator.tell(doing, f"{doing} {line}", step=line, statement="", percent=None, waiting_for="")
         seen.step, seen.started = step, time.monotonic()
         part = seen.part = Part(seen.arrival.version_table, revision, "upgrade" if step.is_upgrade else "downgrade")
         earlier = seen.earlier.pop(part, ())
         seen.left, seen.recorded = earlier, seen.arrival.keeps_statements
         seen.resumes = self._configuration.half_applied == "Resume"
-        journal, upgrade = self._sessions.journal, step.migration_fn
+        journal, function = self._sessions.journal, step.migration_fn
         objection = left_in_the_middle(part, earlier, seen.rows, resume=seen.resumes)
         if objection is not None:
             self.failed_revision, self.refusal = revision, objection
             raise objection
 
-        @functools.wraps(upgrade)  # its name is what Alembic logs
+        @functools.wraps(function)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
             journal.begin(part, earlier)
             try:
-                result = upgrade(*args, **kwargs)
+                result = function(*args, **kwargs)
                 journal.check_end()
             except BaseException as error:
                 self.failed_revision, self.failure = revision, error
@@ -185,21 +184,28 @@ class EnvironmentEntry:
         step.migration_fn = observed
 
     def _finish(self, seen: Seen, position: int) -> None:
-        assert seen.step is not None  # noqa: S101  # set by _begin, a line before
+        step = seen.step
+        assert step is not None  # noqa: S101  # set by _begin, a line before
         seconds = round(time.monotonic() - seen.started, 3)
         seen.left = ()
-        seen.done.append(Applied(seen.step.revision.revision, seen.step.doc or "", seconds))
-        self._narrator.tell("applied", "", pending=seen.planned - position, statement="", waiting_for="", percent=None)
+        done = seen.done if step.is_upgrade else seen.undone
+        done.append(Applied(step.revision.revision, step.doc or "", seconds))
+        self._narrator.tell(
+            "applied" if step.is_upgrade else "undone",
+            "",
+            pending=seen.planned - position,
+            statement="",
+            waiting_for="",
+            percent=None,
+        )
 
     def _before_commit(self, ctx: MigrationContext, **_: Any) -> None:
         """Look a last time, in the revision's own transaction: is the fence still ours? Then write the history."""
         seen, connection = self._by_context[id(ctx)], ctx.connection
         self._interruption.check()
         assert connection is not None  # noqa: S101  # a revision ran over it
-        # The right to write history is asked again: a revision may have SET ROLE.
-        fenced, may_write, may_keep = connection.execute(
-            text(f"SELECT ({holds(seen.arrival.fence)}), {history.MAY_WRITE}, {statements.MAY_KEEP}")
-        ).one()
+        backend = seen.arrival.backend
+        fenced, may_write, may_keep = backend.look_again(asking(connection), seen.arrival.fence)
         if not fenced:
             self.refusal = DatabaseUnreachable(
                 "The session that held the lock was lost during a revision, which is rolled back."
@@ -220,7 +226,8 @@ class EnvironmentEntry:
             revision=revision,
             parents=tuple(step.revision._all_down_revisions),
             message=step.doc or "",
-            path=step.revision.path,
+            path=step.revision.path if step.is_upgrade else None,
+            direction="baseline" if step.info.is_stamp else "upgrade" if step.is_upgrade else "downgrade",
             encoding=seen.arrival.encoding,
             seconds=time.monotonic() - seen.started,
         )

@@ -8,7 +8,7 @@ from lockgate.errors import HalfApplied
 from lockgate.runner.resumption import is_harmless, obstacle
 from lockgate.runner.statements import STARTED, Kept, Part, shortened
 
-__all__ = ["joined", "left_in_the_middle", "listing", "said_of", "way_out"]
+__all__ = ["done_word", "joined", "left_in_the_middle", "listing", "refuse_half_way", "said_of", "way_out"]
 
 LISTED = 5
 """Statements that a message shows; the report's failure has up to 50."""
@@ -31,9 +31,19 @@ def listing(kept: tuple[Kept, ...]) -> str:
     return " ".join(words)
 
 
+def done_word(part: Part) -> str:
+    """Return what was to be done to the revision."""
+    return "applied" if part.direction == "upgrade" else "taken back"
+
+
+def _finished(part: Part) -> str:
+    stamp = part.revision if part.direction == "upgrade" else f"<the revision below {part.revision}>"
+    return f"finish the revision by hand and `alembic stamp {stamp}`"
+
+
 def way_out(part: Part, *, recorded: bool) -> str:
     """Return what to do; ``recorded``: a next run knows of what is committed."""
-    finish = f"finish the revision by hand and `alembic stamp {part.revision}`"
+    finish = _finished(part)
     if not recorded:
         return f"Undo by hand what is committed, or {finish}; then ask for another try."
     return (
@@ -55,14 +65,33 @@ def left_in_the_middle(
         return None
     unable = f" It cannot be continued. {trouble}" if resume else ""
     return HalfApplied(
-        f"Revision {part.revision} is half applied: an earlier run ended in the middle of it."
+        f"Revision {part.revision} is half {done_word(part)}: an earlier run ended in the middle of it."
         f" Committed: {listing(kept)}.{unable} {part.version_table} still says {', '.join(rows) or 'base'}."
         " Nothing was done.",
         advice=way_out(part, recorded=True)
         if not unable
-        else f"Finish the revision by hand and `alembic stamp {part.revision}`, or undo by hand what is committed and"
+        else f"F{_finished(part)[1:]}, or undo by hand what is committed and"
         f" DELETE FROM lockgate.statements WHERE revision = '{part.revision}'; then ask for another try.",
     )
+
+
+def refuse_half_way(earlier: Mapping[Part, tuple[Kept, ...]], *, upward: bool) -> None:
+    """Raise HalfApplied where a revision was left in the middle of the other direction.
+
+    Index work that can be repeated is no obstacle to going back; to going up it is: what was dropped is not made again.
+    """
+    for part, kept in earlier.items():
+        other = (part.direction == "upgrade") != upward
+        if other and (upward or not all(is_harmless(row.text) for row in kept)):
+            again = (
+                "take it back again, with --half-applied Resume" if upward else "apply it, with --half-applied Resume"
+            )
+            raise HalfApplied(
+                f"Revision {part.revision} is half {done_word(part)}: an earlier run ended in the middle of it."
+                f" Committed: {listing(kept)}. Nothing was done.",
+                advice=f"Finish that first: {again}, or undo by hand what is committed and DELETE FROM"
+                f" lockgate.statements WHERE revision = '{part.revision}'.",
+            )
 
 
 def said_of(resumed: Mapping[str, int], unrecorded: Mapping[str, bool]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lockgate.errors import DatabaseReadOnly
 from lockgate.report import CheckResult
 from lockgate.runner import outcome
 from lockgate.runner.checks import (
@@ -23,7 +22,6 @@ from lockgate.runner.checks import (
     sql_result,
 )
 from lockgate.runner.connection import OwnConnection, database_error
-from lockgate.runner.history import quoted
 
 __all__ = ["Baseline", "Surroundings", "baseline", "check_health", "invalid_indexes", "unvalidated_constraints"]
 
@@ -43,16 +41,6 @@ _UNVALIDATED = (
     " LEFT JOIN pg_catalog.pg_class c ON c.oid = k.conrelid LEFT JOIN pg_catalog.pg_type t ON t.oid = k.contypid"
     " WHERE NOT k.convalidated AND coalesce(to_jsonb(k) ->> 'conenforced', 'true') = 'true'"
 )
-_RELATION = (
-    "SELECT count(*) FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
-    " WHERE c.oid = to_regclass(CAST(:name AS text)) AND strpos(CAST(:kinds AS text), CAST(c.relkind AS text)) > 0"
-    " AND coalesce(i.indisvalid, true)"
-)
-_COLUMN = (
-    "SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = to_regclass(CAST(:name AS text))"
-    " AND a.attname = :column AND a.attnum > 0 AND NOT a.attisdropped"
-)
-_KINDS = {"table": "rpfvm", "index": "iI"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +78,8 @@ def unvalidated_constraints(connection: OwnConnection) -> frozenset[str]:
 
 def baseline(connection: OwnConnection) -> Baseline:
     """Look before the run begins."""
+    if not connection.backend.has_invalid_objects:
+        return Baseline()
     return Baseline(invalid_indexes(connection), unvalidated_constraints(connection))
 
 
@@ -101,8 +91,8 @@ def check_health(
         return ()
     connection = connect("check")
     try:
-        connection.rows("SET default_transaction_read_only = on")
-        connection.rows(f"SET statement_timeout = '{CHECK_SECONDS}s'")
+        connection.backend.forbid_writes(connection.rows)
+        connection.backend.limit_statements(connection.rows, CHECK_SECONDS)
         return tuple(_run(check, connection, surroundings) for check in checks)
     finally:
         connection.close()
@@ -124,7 +114,7 @@ def _run(check: Check, connection: OwnConnection, surroundings: Surroundings) ->
     except database_error() as error:
         known = outcome.classify(error)
         # A lost connection or a lock says nothing about the schema; that the session is read-only is our own doing.
-        if known.retryable and not isinstance(known, DatabaseReadOnly):
+        if known.retryable and not outcome.is_refused_write(error):
             raise known from error
         return CheckResult(check.name, passed=False, message=outcome.brief(error))
 
@@ -144,18 +134,6 @@ def _ask(
 
 def _missing(check: ExistsCheck, connection: OwnConnection) -> list[str]:
     """Return what is not there, in the order of the check, tables first."""
-    missing = []
-    for kind, names in (("table", check.tables), ("index", check.indexes)):
-        there = {name: connection.value(_RELATION, name=_identifier(name), kinds=_KINDS[kind]) for name in names}
-        missing += [f"{kind} {name}" for name in names if not there[name]]
-    for name in check.columns:
-        table, _, column = name.rpartition(".")
-        if not connection.value(_COLUMN, name=_identifier(table), column=column):
-            missing.append(f"column {name}")
-    return missing
-
-
-def _identifier(name: str) -> str:
-    """Quote ``name`` or ``schema.name``; without a schema the search_path of the role finds it."""
-    schema, _, own = name.partition(".")
-    return f"{quoted(schema)}.{quoted(own)}" if own else quoted(schema)
+    listed = (("table", check.tables), ("index", check.indexes), ("column", check.columns))
+    there = connection.backend.is_there
+    return [f"{kind} {name}" for kind, names in listed for name in names if not there(connection, kind, name)]

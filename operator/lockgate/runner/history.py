@@ -24,11 +24,10 @@ __all__ = [
     "MAY_WRITE",
     "ensure",
     "is_other_source",
-    "located",
     "may_read",
     "quoted",
     "record",
-    "rows_of",
+    "source_of",
 ]
 
 _TABLES = (
@@ -105,6 +104,8 @@ OTHER_ROLE = (
     " Grant it USAGE on the schema lockgate, and SELECT and INSERT on its table history."
 )
 
+NOT_KEPT = "no audit trail, no fast path, and a database that is ahead of an older image is refused."
+
 NAMESAKE = (
     "No history and no fast path: the role is called lockgate, and a schema of that name would come first in its"
     " search_path, so that the application's tables would land there. Use a role of another name."
@@ -113,6 +114,8 @@ NAMESAKE = (
 
 def ensure(connection: OwnConnection) -> str:
     """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
+    if not connection.backend.keeps_history:
+        return f"No history on {connection.backend.spoken}: {NOT_KEPT}"
     if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')} AND {may_read('statements')}"):
         return ""
     if connection.value("SELECT current_user = 'lockgate'"):
@@ -134,12 +137,13 @@ def record(
     revision: str,
     parents: tuple[str, ...],
     message: str,
-    path: str | Path,
+    path: str | Path | None,
     seconds: float,
+    direction: str = "upgrade",
     encoding: str = "UTF8",
 ) -> dict[str, object]:
-    """Return the parameters of `INSERT` for a revision that was applied."""
-    source = _source(path)
+    """Return the parameters of `INSERT` for a revision that was applied; without a ``path``, was taken back."""
+    source = source_of(path) if path else ""
     sha256 = _sha256(source)  # of the file as it is, also where it cannot be stored so
     if encoding != "UTF8":
         # A database in LATIN1 has no arrow: an escape means the same in Python, and costs nobody his revision.
@@ -148,10 +152,10 @@ def record(
         "version_table": version_table,
         "revision": revision,
         "parents": json.dumps(parents),
-        "direction": "upgrade",
+        "direction": direction,
         "message": message,
-        "source": source,
-        "source_sha256": sha256,
+        "source": source if path else None,
+        "source_sha256": sha256 if path else None,
         "resource": configuration.resource,
         "image": configuration.image,
         "run": configuration.run,
@@ -160,7 +164,7 @@ def record(
     }
 
 
-def _source(path: str | Path) -> str:
+def source_of(path: str | Path) -> str:
     """Return a revision's source; a NUL cannot be stored, and a file that is gone has none."""
     try:
         return Path(path).read_text("utf-8", errors="replace").replace("\0", "")
@@ -174,37 +178,10 @@ def _sha256(source: str) -> str:
 
 def is_other_source(path: str | Path, recorded: str) -> bool:
     """Return whether a revision's file differs from the one that was applied; without a file there is no saying."""
-    source = _source(path)
+    source = source_of(path)
     return bool(source) and _sha256(source) != recorded
 
 
 def quoted(name: str) -> str:
     """Quote an identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def rows_of(connection: OwnConnection, schema: str, table: str) -> tuple[str, ...]:
-    """Return the rows of a version table; none where the table does not exist."""
-    name = f"{quoted(schema)}.{quoted(table)}"
-    if connection.value("SELECT to_regclass(CAST(:name AS text)) IS NULL", name=name):
-        return ()
-    return tuple(sorted(str(row[0]) for row in connection.rows(f"SELECT version_num FROM {_plain(name)}")))
-
-
-def located(connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
-    """Find a version table as Alembic would, in ``schema`` or by the search_path.
-
-    Returns (schema, rows); the schema is empty where there is no such table.
-    """
-    name = quoted(table) if not schema else f"{quoted(schema)}.{quoted(table)}"
-    found = connection.rows(
-        "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.oid = to_regclass(CAST(:name AS text))",
-        name=name,
-    )
-    return (found[0][0], rows_of(connection, found[0][0], table)) if found else ("", ())
-
-
-def _plain(name: str) -> str:
-    """Keep a colon in a quoted name from being taken for a parameter."""
-    return name.replace(":", "\\:")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from lockgate.runner.connection import OwnConnection
 from lockgate.runner.lock import fence_key, leader_key, of_key
 
-__all__ = ["LockHolder", "end_session", "find_holders", "others"]
+__all__ = ["QUERY_LIMIT", "LockHolder", "end_session", "find_holders", "others"]
 
 QUERY_LIMIT = 300
 
@@ -19,7 +19,7 @@ class LockHolder:
 
     lock: str
     """``leader`` or ``fence``."""
-    key: int
+    key: int | str
     pid: int
     application_name: str
     role: str
@@ -28,6 +28,8 @@ class LockHolder:
     state: str
     query: str
     """Its statement, running or last; empty where this role may not see it."""
+    address: str = ""
+    """Where its client is, with the port; MySQL tells this and not when the session began."""
 
     def details(self) -> dict[str, object]:
         """Return it for JSON; the key of the lock means nothing to anybody."""
@@ -38,7 +40,9 @@ class LockHolder:
     @property
     def spoken(self) -> str:
         """Say it in a line."""
-        known = (self.application_name, f"role {self.role}", self.since and f"since {self.since}", self.state)
+        role = self.role and f"role {self.role}"
+        since = self.since and f"since {self.since}"
+        known = (self.application_name, role, self.address, since, self.state)
         return f"{self.lock} held by pid {self.pid} ({', '.join(part for part in known if part)})"
 
 
@@ -92,7 +96,7 @@ def end_session(connection: OwnConnection, holder: LockHolder) -> bool:
         "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a"
         " WHERE a.pid = CAST(:pid AS integer) AND CAST(a.backend_start AS text) = CAST(:since AS text)"
         " AND a.application_name = CAST(:name AS text) AND a.pid <> pg_backend_pid()"
-        f" AND EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND {of_key(holder.key)})",
+        f" AND EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND {of_key(int(holder.key))})",
         pid=holder.pid,
         since=holder.since,
         name=holder.application_name,

@@ -78,7 +78,9 @@ class IndexBuilds:
             return
         own = self._connect(connection, dbapi)
         try:
-            rests = [row for row in found if work.exact or row[0] not in self._recall(own, statement, found)]
+            # Also where nothing is invalid yet: the try after one that is killed has to know that.
+            before = [] if work.exact else self._recall(own, statement, found)
+            rests = [row for row in found if row[0] not in before]
             for oid, name, builder in rests:
                 if builder is not None:
                     raise DatabaseBusy(f"Another session (pid {builder}) builds the index {name} right now.")

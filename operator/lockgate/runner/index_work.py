@@ -54,10 +54,15 @@ _REBUILT: dict[str, Callable[[str], str]] = {
         "i.indrelid = (SELECT b.indrelid FROM pg_catalog.pg_index b"
         f" WHERE b.indexrelid = to_regclass({_literal(name)}))"
     ),
-    "TABLE": lambda name: f"i.indrelid = to_regclass({_literal(name)})",
-    "SCHEMA": lambda name: f"n.nspname = {_literal(_unquoted(name))}",
-    "DATABASE": lambda _: "n.nspname NOT LIKE 'pg_%'",
+    "TABLE": lambda name: _with_toast(f"t.oid = to_regclass({_literal(name)})"),
+    "SCHEMA": lambda name: _with_toast(f"t.relnamespace = to_regnamespace({_literal(name)})"),
+    "DATABASE": lambda _: _with_toast("CAST(CAST(t.relnamespace AS regnamespace) AS text) NOT LIKE 'pg_%'"),
 }
+
+
+def _with_toast(which: str) -> str:
+    """Return SQL for the indexes of these tables, and of what is stored apart for them: REINDEX rebuilds those too."""
+    return f"EXISTS (SELECT FROM pg_catalog.pg_class t WHERE i.indrelid IN (t.oid, t.reltoastrelid) AND {which})"
 
 
 def _unquoted(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from lockgate.errors import HalfApplied
 from lockgate.runner.dbapi import dbapi_of, raw
+from lockgate.runner.implicit_commits import Follower, keeps_statements
 from lockgate.runner.ledger import Ledger, commits_by_itself, commits_inside, is_in_transaction, is_repeatable
 from lockgate.runner.resumption import fits_transaction, instead, is_harmless, proof, same
 from lockgate.runner.statements import DONE, MAY_KEEP, STARTED, Kept, Part, forget_one, upsert
@@ -27,6 +28,7 @@ class Journal:
     def __init__(self, salt: str) -> None:
         """Take the salt of the digests."""
         self._ledger = Ledger(salt)
+        self._follower = Follower(self._ledger)
         self._part = Part("", "")
         self._earlier: dict[int, Kept] = {}
         self._running: dict[int, Kept] = {}
@@ -62,6 +64,10 @@ class Journal:
 
     def before(self, connection: Any, statement: str, parameters: Any) -> str | None:
         """Take note of a statement that is about to run; return what to send instead where it is committed."""
+        if not keeps_statements(connection):
+            self.unrecorded.setdefault(self._part.revision, False)
+            self._follower.before(connection, statement, parameters)
+            return None
         dbapi = dbapi_of(connection)
         kept = self._ledger.starts(statement, parameters)
         if kept is None:
@@ -112,6 +118,9 @@ class Journal:
 
     def after(self, connection: Any, cursor: Any, statement: str) -> None:
         """Take note of a statement that succeeded."""
+        if not keeps_statements(connection):
+            self._follower.after(connection, statement)
+            return
         dbapi = dbapi_of(connection)
         key, kept = id(dbapi), self._running.pop(id(dbapi), None)
         if kept is not None:
@@ -129,6 +138,9 @@ class Journal:
 
     def commits(self, connection: Any) -> None:
         """Record what the transaction that is about to be committed contains of a revision that goes on."""
+        if not keeps_statements(connection):
+            self._follower.commits(connection)
+            return
         dbapi = dbapi_of(connection)
         if not self._ledger.has_open(id(dbapi)):
             return
@@ -170,6 +182,8 @@ class Journal:
         """Note an error: of a statement, or between statements."""
         if statement is None:
             self._ledger.failed(lost=lost)
+        elif connection is not None and not keeps_statements(connection):
+            self._follower.failed(connection, statement, lost=lost)
         elif connection is not None and not lost and not connection.closed and not connection.invalidated:
             dbapi = dbapi_of(connection)
             kept = self._running.pop(id(dbapi), None)

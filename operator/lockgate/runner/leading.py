@@ -1,4 +1,4 @@
-"""What only the leader of a run does: migrate under the fence, verify, and record that this image is satisfied."""
+"""What only the leader of a run does: migrate or take back under the fence, verify, record what is satisfied."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.runner import history, outcome, unverified
+from lockgate.runner.adopting import adopt
+from lockgate.runner.cancellation import end_abandoned
 from lockgate.runner.course import Course
+from lockgate.runner.downgrading import Downgrade, refusal
 from lockgate.runner.environment import EnvironmentEntry
 from lockgate.runner.half_applied import said_of
 from lockgate.runner.health import baseline
@@ -16,7 +19,7 @@ from lockgate.runner.index_builds import IndexBuilds
 from lockgate.runner.migrate import migrate
 from lockgate.runner.monitor import Monitor
 from lockgate.runner.project import Project, script_folders
-from lockgate.runner.satisfied import Satisfied, remember
+from lockgate.runner.satisfied import Satisfied, forget, remember
 from lockgate.runner.upgrading import Upgrade
 from lockgate.runner.verification import VersionTables
 
@@ -33,9 +36,12 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     warning = history.ensure(connection)
     if warning:
         run.warnings.append(warning)
+    if run.configuration.command == "baseline":
+        return "Adopted" if _adopt(run, project, connection, fingerprint) else "NothingToDo"
+    _adopt(run, project, connection, fingerprint)
     before = run.before or baseline(connection)
     run.before = before if warning else unverified.begin(connection, scope, before)
-    _migrate(run, project, connection, fingerprint, Upgrade(project, run.configuration, run.narrator))
+    _work(run, project, connection, fingerprint)
     if not warning and not run.account.writes_history:
         run.warnings.append(history.OTHER_ROLE)
     run.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
@@ -43,9 +49,58 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     if not warning:
         unverified.end(connection, scope)
         _remember(run, project, connection, fingerprint)
-    if run.account.is_ahead:
+    if run.planned:
+        return "Downgraded"
+    if run.account.is_ahead and run.configuration.command != "downgrade":
         return "DatabaseAhead"
     return "Migrated" if run.account.applied else "NothingToDo"
+
+
+def _adopt(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> bool:
+    """Take a schema without a version for what somebody says it is; return whether that was done."""
+    insisted = run.configuration.adopted
+    named = insisted or run.configuration.baseline
+    if not named or (not insisted and _has_version(connection, project)):
+        return False
+    adopted = adopt(
+        project,
+        named,
+        run.configuration.baseline_tables,
+        lambda course: _migrate(run, project, connection, fingerprint, course),
+        insist=bool(insisted),
+    )
+    if adopted is not None:
+        run.account.adopt(adopted)
+        run.narrator.tell("adopted", str(adopted))
+    return adopted is not None
+
+
+def _has_version(connection: OwnConnection, project: Project) -> bool:
+    """Look into the version table that the configuration names; env.py may have another one."""
+    return bool(connection.backend.located(connection, project.version_schema, project.version_table)[1])
+
+
+def _work(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    """Apply, or take back: at first planned for all version tables, then done if nothing speaks against it."""
+    configuration, narrator = run.configuration, run.narrator
+    if configuration.command != "downgrade":
+        _migrate(run, project, connection, fingerprint, Upgrade(project, configuration, narrator))
+        if not run.account.is_ahead or configuration.downgrade != "Allow":
+            return
+    looking = Downgrade(project, configuration, narrator)
+    _migrate(run, project, connection, fingerprint, looking)
+    run.planned = looking.planned
+    total = len(run.planned)
+    lines = (f"  {number}/{total} {undo}" for number, undo in enumerate(run.planned, 1))
+    said = "\n".join((f"{total} revision(s) to take back:", *lines)) if total else ""
+    narrator.tell("plan", said, more=run.details, pending=total)
+    error = refusal(run.planned, configuration.downgrade)
+    if error is not None:
+        raise error
+    if run.planned:
+        forget(connection)
+        run.account.revisions.clear()  # a report must name none that may be gone
+        _migrate(run, project, connection, fingerprint, Downgrade(project, configuration, narrator, run.planned))
 
 
 def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint: str, course: Course) -> None:
@@ -80,13 +135,16 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
             )
     finally:
         tables.close()
+        end_abandoned(database, run.sessions)
         if builds.dropped:
             run.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
-        run.warnings += said_of(run.sessions.journal.resumed, run.sessions.journal.unrecorded)
+        journal = run.sessions.journal
+        run.warnings += said_of(journal.resumed, journal.unrecorded)
+        journal.resumed, journal.unrecorded = {}, {}  # there may be another round
 
 
 def _remember(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
-    if len(run.account.tables) != 1 or run.account.tables[0][0] != fingerprint or run.account.is_ahead:
+    if len(run.account.tables) != 1 or run.account.tables[0][0] != fingerprint or run.account.is_ahead or run.planned:
         return
     if not project.covers(script_folders(project.script)):
         return  # env.py added folders of revisions, which the digest knows nothing of

@@ -26,7 +26,7 @@ __all__ = [
 
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _READS = re.compile(
-    r"(?:SHOW|SET|RESET|BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|LOCK|DISCARD)\b"
+    r"(?:SHOW|SET|RESET|BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|LOCK|UNLOCK|DISCARD|PRAGMA|USE|DESC|DESCRIBE)\b"
     r"|(?:SELECT|VALUES|TABLE|WITH|EXPLAIN)\b(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE|INTO)\b)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -64,6 +64,10 @@ def is_in_transaction(connection: Any) -> bool | None:
     driver = getattr(connection, "driver_connection", None) or connection
     if hasattr(driver, "is_in_transaction"):
         return bool(driver.is_in_transaction())  # asyncpg
+    if isinstance(getattr(driver, "in_transaction", None), bool):
+        return bool(driver.in_transaction)  # sqlite3, aiosqlite, MySQL's own connector
+    if isinstance(getattr(driver, "server_status", None), int):
+        return bool(driver.server_status & 1)  # PyMySQL and its kin: SERVER_STATUS_IN_TRANS of the last answer
     status = getattr(getattr(driver, "info", None), "transaction_status", None)
     return None if status is None else int(status) != 0  # psycopg and psycopg2: libpq's PQTRANS_IDLE
 
@@ -166,6 +170,11 @@ class Ledger:
         """Note that the transaction of this connection is taken back."""
         self._open.pop(key, None)
         self._last = None
+
+    def committed_itself(self, key: int, *last: Kept) -> None:
+        """Note that a statement that failed had committed what was done before it, and perhaps itself (``last``)."""
+        if self._following:
+            self.committed += [*self._open.pop(key, []), *last]
 
     def failed(self, *, lost: bool) -> None:
         """Note an error between statements: of the commit, if one was under way; ``lost``: the connection is gone."""

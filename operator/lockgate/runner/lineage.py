@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from lockgate.runner.connection import OwnConnection
 from lockgate.runner.history import may_read
 
-__all__ = ["lineage", "merged", "sources"]
+__all__ = ["Stored", "lineage", "lineage_of", "merged", "sources", "stored"]
 
 Query = Callable[..., "list[tuple[Any, ...]]"]
 """Runs a statement with named parameters."""
@@ -32,10 +34,35 @@ def lineage(query: Query, schema: str, table: str) -> dict[str, tuple[str, ...]]
     return {revision: tuple(json.loads(parents)) for revision, parents in found.items()}
 
 
+def lineage_of(connection: OwnConnection, schema: str, table: str) -> dict[str, tuple[str, ...]]:
+    """Return `lineage` over a connection of Lockgate's own; empty where the database keeps no history."""
+    return lineage(connection.rows, schema, table) if connection.backend.keeps_history else {}
+
+
 def sources(query: Query, schema: str, table: str) -> dict[str, str]:
     """Return the SHA-256 of the source of every revision of this version table, as it was applied the last time."""
     found = _recorded(query, "CASE WHEN h.source <> '' THEN h.source_sha256 END", schema, table)
     return {revision: sha for revision, sha in found.items() if sha}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A revision as it was applied the last time; ``source`` is empty where it was not kept."""
+
+    parents: tuple[str, ...]
+    message: str
+    source: str
+    sha256: str
+
+
+def stored(query: Query, schema: str, table: str) -> dict[str, Stored]:
+    """Return every revision that was ever applied to this version table."""
+    columns = "CAST(json_build_array(h.parents, h.message, h.source, h.source_sha256) AS text)"
+    found = {name: json.loads(text) for name, text in _recorded(query, columns, schema, table).items()}
+    return {
+        name: Stored(tuple(json.loads(parents)), message, source or "", sha256 or "")
+        for name, (parents, message, source, sha256) in found.items()
+    }
 
 
 def _recorded(query: Query, column: str, schema: str, table: str) -> dict[str, Any]:

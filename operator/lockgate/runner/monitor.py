@@ -18,17 +18,6 @@ __all__ = ["Monitor"]
 SOON, LATER = 0.2, 1.0
 """Seconds between looks: soon while a statement is young and may only wait for a lock, later afterwards."""
 
-_BLOCKERS = (
-    "SELECT a.pid, coalesce(a.application_name, ''), to_char(a.xact_start, 'HH24:MI:SS'), l.relation"
-    " FROM unnest(pg_blocking_pids({pid})) AS blocking (pid) JOIN pg_catalog.pg_stat_activity a USING (pid)"
-    " LEFT JOIN LATERAL (SELECT CAST(CAST(w.relation AS regclass) AS text) AS relation FROM pg_catalog.pg_locks w"
-    " WHERE w.pid = {pid} AND NOT w.granted AND w.relation IS NOT NULL LIMIT 1) l ON true LIMIT 3"
-)
-_BUILD = (
-    "SELECT phase, CASE WHEN blocks_total > 0 THEN CAST(100 * blocks_done / blocks_total AS integer) END"
-    " FROM pg_catalog.pg_stat_progress_create_index WHERE pid = {pid}"
-)
-
 
 class Monitor:
     """Tells the narrator about the statement that runs; start it, and stop it when the migration is over."""
@@ -71,10 +60,7 @@ class Monitor:
         _close(connection)
 
     def _look(self, connection: OwnConnection, statement: Statement) -> None:
-        blockers = connection.rows(_BLOCKERS.format(pid=int(statement.pid)))
-        build = connection.rows(_BUILD.format(pid=int(statement.pid)))
-        waiting = "; ".join(_blocker(*row) for row in blockers)
-        percent = build[0][1] if build else None
+        waiting, percent = connection.backend.watch(connection, statement.pid)
         if self._sessions.running is not statement:
             return
         told = (statement, waiting, percent)
@@ -82,11 +68,6 @@ class Monitor:
             self._told = told
             sentence = f"waiting for {waiting}" if waiting else ""
             self._narrator.tell("running", sentence, statement=statement.text, waiting_for=waiting, percent=percent)
-
-
-def _blocker(pid: int, name: str, since: str | None, relation: str | None) -> str:
-    details = ", ".join(part for part in (name, since and f"in a transaction since {since}") if part)
-    return f"lock{f' on {relation}' if relation else ''} held by pid {pid}" + (f" ({details})" if details else "")
 
 
 def _close(connection: OwnConnection | None) -> None:

@@ -51,6 +51,8 @@ class Option:
     """The type of the value in pyproject.toml: str, int, bool, dict (a table) or list (an array of tables)."""
     never_in_file: str = ""
     """Why it cannot be said in a file that is committed; empty where it can."""
+    positional: bool = False
+    """It stands on the command line without a flag, and has to be said."""
 
     @property
     def name(self) -> str:
@@ -59,8 +61,8 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The flag of the command line."""
-        return f"--{self.name}"
+        """The flag of the command line; of what has none, what the help calls it."""
+        return self.metavar if self.positional else f"--{self.name}"
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -21,8 +21,9 @@ from lockgate.errors import (
     LockgateError,
     MigrationFailed,
 )
+from lockgate.runner.backends import mysql_errors, sqlite_errors
 
-__all__ = ["brief", "chain", "classify", "sqlstate_of", "where"]
+__all__ = ["brief", "chain", "classify", "code_of", "is_refused_write", "sqlstate_of", "where"]
 
 BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
 """SQLSTATE: other sessions hold what the statement needs."""
@@ -60,6 +61,7 @@ _DISCONNECTED = (
     "eof detected",
     "broken pipe",
     "connection reset",
+    "can't reconnect until invalid transaction",  # SQLAlchemy of every statement after the one that noticed it
 )
 
 
@@ -86,6 +88,28 @@ def sqlstate_of(error: BaseException) -> str:
     return ""
 
 
+def code_of(error: BaseException) -> str:
+    """Return the SQLSTATE of the database error behind an exception, or what the database has instead, or nothing."""
+    state = sqlstate_of(error)
+    if state:
+        return state
+    for item in chain(error):
+        number = mysql_errors.number_of(item)
+        if number or sqlite_errors.is_sqlite(item):
+            return str(number) if number else str(getattr(item, "sqlite_errorname", "SQLITE_ERROR"))
+    return ""
+
+
+def is_refused_write(error: BaseException) -> bool:
+    """Return whether something was to be written over a read-only session."""
+    if sqlstate_of(error) == "25006":
+        return True
+    found = list(chain(error))
+    return any(mysql_errors.number_of(item) in mysql_errors.READ_ONLY for item in found) or any(
+        sqlite_errors.is_sqlite(item) and sqlite_errors.is_refused_write(str(item)) for item in found
+    )
+
+
 def brief(error: BaseException) -> str:
     """Return one line about an exception, without parameters and without values of rows."""
     for item in chain(error):
@@ -94,6 +118,9 @@ def brief(error: BaseException) -> str:
         if primary:
             return str(primary)[:LIMIT]
     for item in chain(error):
+        number = mysql_errors.number_of(item)
+        if number:
+            return mysql_errors.without_values(str(item.args[-1]))[:LIMIT].rstrip(".")
         if isinstance(getattr(item, "sqlstate", None), str) or getattr(item, "orig", None) is None:
             return _first_line(item)
     return type(error).__name__
@@ -125,10 +152,10 @@ def where(error: BaseException, folders: tuple[str, ...]) -> str:
 
 def classify(error: BaseException, *, connecting: bool = False) -> LockgateError:  # noqa: PLR0911  # one line a case
     """Return the error of our tree that ``error`` amounts to; ``connecting``: it came from opening a connection."""
-    for item in chain(error):
-        if isinstance(item, LockgateError):
-            return item
     state, said = sqlstate_of(error), brief(error)
+    known = _known(error, said)
+    if known is not None:
+        return known
     if state in BUSY:
         return DatabaseBusy(f"The database is busy ({BUSY[state]}): {said}.")
     if state == "25006":
@@ -143,14 +170,30 @@ def classify(error: BaseException, *, connecting: bool = False) -> LockgateError
             f"A statement took longer than the statement timeout: {said}.",
             advice="Raise timeouts.statement, or the time-out that env.py sets, or split the revision.",
         )
-    if isinstance(error, ModuleNotFoundError) and error.name in ("psycopg", "psycopg2", "asyncpg", "greenlet"):
+    if isinstance(error, ModuleNotFoundError) and error.name in _DRIVERS:
         return DriverNotInstalled(f"The image does not contain {error.name}.", advice="Install it in the image.")
     if connecting:
         return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
     return MigrationFailed(f"{said}.")
 
 
+_DRIVERS = ("psycopg", "psycopg2", "asyncpg", "greenlet", "pymysql", "MySQLdb", "aiomysql", "asyncmy", "aiosqlite")
 _ADVICE_UNREACHABLE = "Check that the database runs, and that host, port and network policies let this pod reach it."
+
+
+def _known(error: BaseException, said: str) -> LockgateError | None:
+    """Return what is ours already, or what a database without SQLSTATE says."""
+    for item in chain(error):
+        if isinstance(item, LockgateError):
+            return item
+    for item in chain(error):
+        number = mysql_errors.number_of(item)
+        known = mysql_errors.meaning(number, said) if number else None
+        if known is None and sqlite_errors.is_sqlite(item):
+            known = sqlite_errors.meaning(str(item))
+        if known is not None:
+            return known
+    return None
 
 
 def _refusal(state: str, said: str, *, connecting: bool) -> InvalidConfiguration | None:
@@ -175,6 +218,13 @@ def _refuses_login(state: str, said: str, *, connecting: bool) -> bool:
     return (connecting or "fatal:" in lower) and any(part in lower for part in words)
 
 
+def _is_of_asyncpg_connecting(error: BaseException) -> bool:
+    """Say whether asyncpg gave up connecting: its error is Python's plain TimeoutError, only its frames tell."""
+    frames = traceback.walk_tb(error.__traceback__)
+    places = {(str(frame.f_globals.get("__name__")), frame.f_code.co_name) for frame, _ in frames}
+    return ("asyncpg.connection", "connect") in places or any(name == "asyncpg.connect_utils" for name, _ in places)
+
+
 def _is_disconnect(error: BaseException, state: str) -> bool:
     if state:
         return state.startswith("08") or state in GONE
@@ -185,4 +235,6 @@ def _is_disconnect(error: BaseException, state: str) -> bool:
             text = str(item).lower()
             if any(words in text for words in _DISCONNECTED):
                 return True
+        if type(item).__name__ == "TimeoutError" and _is_of_asyncpg_connecting(item):
+            return True
     return False

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from alembic.script import ScriptDirectory
 
-__all__ = ["Parents", "ahead", "ancestors", "graph", "pending", "target_heads", "unknown_rows"]
+__all__ = [
+    "Parents",
+    "ahead",
+    "ancestors",
+    "graph",
+    "pending",
+    "target_heads",
+    "unknown_rows",
+]
 
 Parents = Mapping[str, Iterable[str]]
 """For each revision, what it builds on: down revisions and dependencies."""

@@ -25,8 +25,8 @@ __all__ = ["show_plan"]
 def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
     """Plan; with SQL where env.py takes part, else from the revision files alone."""
     project = load_project(configuration, working_directory(), os.environ)
-    own = make_url(project.url.strip())
     with opened(project.url, narrator, "plan") as (_, connection):
+        own = make_url(project.url.strip())  # only now: `opened` says what is wrong with it
 
         def read(url: URL, schema: str, table: str) -> Position:
             if place(url) != place(own):
@@ -41,7 +41,9 @@ def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
             raise rendering.refusal
         if trouble or not rendering.positions:
             return _without_sql(configuration, project, connection, trouble or "it runs no migration in offline mode")
-    return _answer(rendering.positions, rendering.planned, _unread(rendering))
+    return _answer(
+        rendering.positions, rendering.planned, (*_limits(connection, rendering.planned), *_unread(rendering))
+    )
 
 
 def _render(rendering: Rendering, project: Project) -> str:
@@ -54,6 +56,11 @@ def _render(rendering: Rendering, project: Project) -> str:
         place = outcome.where(error, project.folders)
         return f"{outcome.brief(error)}{f' at {place}' if place else ''}"
     return ""
+
+
+def _limits(connection: OwnConnection, planned: list[Planned]) -> tuple[str, ...]:
+    """Say what this kind of database cannot give, where there is anything to apply."""
+    return connection.backend.limits if planned else ()
 
 
 def _unread(rendering: Rendering) -> tuple[str, ...]:
@@ -70,7 +77,8 @@ def _without_sql(configuration: Configuration, project: Project, connection: Own
     note = "see the warning"
     planned = [Planned(step.revision.revision, step.doc or "", position.name, None, note) for step in verdict.steps]
     warning = f"No revision can be rendered, because env.py does not work in Alembic's offline mode: {trouble}."
-    return _answer([(position, verdict)], planned, (warning,) if planned else ())
+    warnings = (warning, *_limits(connection, planned)) if planned else ()
+    return _answer([(position, verdict)], planned, warnings)
 
 
 def _answer(found: list[tuple[Position, Verdict]], planned: list[Planned], warnings: tuple[str, ...]) -> Answer:

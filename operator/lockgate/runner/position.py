@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import InvalidConfiguration, LockgateError, MigrationFailed
-from lockgate.runner import history, outcome, plan
+from lockgate.runner import outcome, plan
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
-from lockgate.runner.lineage import lineage
+from lockgate.runner.lineage import lineage_of
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
 from lockgate.runner.session_settings import Settings
@@ -103,8 +103,8 @@ def reading() -> Iterator[None]:
 
 def read_position(connection: OwnConnection, schema: str, table: str) -> Position:
     """Read a version table, and the lineage of what is in it."""
-    found, rows = history.located(connection, schema, table)
-    return Position(found, table, rows, lineage(connection.rows, found, table))
+    found, rows = connection.backend.located(connection, schema, table)
+    return Position(found, table, rows, lineage_of(connection, found, table))
 
 
 def compare(script: ScriptDirectory, position: Position, *, target: str, accept: bool) -> Verdict:

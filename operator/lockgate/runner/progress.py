@@ -54,14 +54,17 @@ class Narrator:
         self._ended = False
         self.progress = Progress()
 
-    def tell(self, event: str, sentence: str = "", **changes: Any) -> None:
-        """Change the progress and write a line about it; in plain output only where there is a ``sentence``."""
+    def tell(self, event: str, sentence: str = "", more: Mapping[str, Any] | None = None, **changes: Any) -> None:
+        """Change the progress and write a line about it; in plain output only where there is a ``sentence``.
+
+        ``more``: further keys of the JSON, which are not part of the progress, and redacted already.
+        """
         with self._lock:
             if "statement" in changes:
                 changes["statement"] = " ".join(changes["statement"].split())[:STATEMENT_LIMIT]
             self.progress = replace(self.progress, **changes)
             if self._json:
-                self._write(progress_line(self._time(), event, self.redact.progress(self.progress)))
+                self._write(progress_line(self._time(), event, self.redact.progress(self.progress), **(more or {})))
             elif not self._shown(event, sentence) and sentence:
                 self._write(f"lockgate: {self.redact(sentence)}")
 
@@ -113,6 +116,8 @@ def summary(report: Report, *, applied: bool = True) -> str:
     lines = [f"lockgate: {report.reason}: {report.message}"]
     done = report.applied if applied else ()
     lines += [f"  applied {step.revision} {step.message} ({spoken(step.seconds)})" for step in done]
+    back = report.undone if applied else ()
+    lines += [f"  took back {step.revision} {step.message} ({spoken(step.seconds)})" for step in back]
     if report.failure:
         parts = (
             ("revision", report.failure.revision),

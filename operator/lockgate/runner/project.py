@@ -83,8 +83,10 @@ def script_folders(script: ScriptDirectory) -> tuple[str, ...]:
 
 
 def _options(configuration: Configuration) -> Any:
-    """Return what `alembic -x ... upgrade <target>` would have parsed: env.py files read ``config.cmd_opts``."""
-    options = CommandLine(prog="alembic").parser.parse_args(["upgrade", configuration.target])
+    """Return what `alembic -x ... upgrade <target>`, or downgrade, would have parsed: env.py may read it."""
+    back = configuration.command == "downgrade"
+    words = ["downgrade", configuration.destination] if back else ["upgrade", configuration.target]
+    options = CommandLine(prog="alembic").parser.parse_args(words)
     # Not through the parser: it would take a key that begins with a dash for an option.
     options.x = [f"{key}={value}" for key, value in configuration.args] or None
     return options

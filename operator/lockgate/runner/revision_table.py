@@ -94,11 +94,11 @@ class RevisionTable:
         self.progress = progress
         self.note = sentence if event in ("connecting", "retrying", "clearing") else ""
         running = self.running
-        if event == "applying":
+        if event in ("applying", "undoing"):
             row = self._known.get((self._table, f"{progress.step} ".split(" ")[1]))
             if row is not None:
                 row.state, row.started = RUNNING, now
-        elif event == "applied" and running is not None:
+        elif event in ("applied", "undone") and running is not None:
             running.state, running.seconds = DONE, now - running.started
         elif event == "retrying" and running is not None:
             running.state = WAITING
@@ -127,7 +127,7 @@ class RevisionTable:
         rest = [row for row in self.rows if row.state == WAITING]
         shown = [*reached, *(rest if len(rest) <= REST + 1 else rest[:REST])]
         lines = [self._line(row, width, 0.0, style) for row in shown]
-        return lines + _left_out(len(self.rows) - len(shown), "not applied", width, style)
+        return lines + _left_out(len(self.rows) - len(shown), "not reached", width, style)
 
     def _window(self, width: int, height: int, now: float, style: Style) -> list[str]:
         rows = self.rows

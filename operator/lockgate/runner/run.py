@@ -12,15 +12,16 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import CheckFailed, DatabaseUnreachable, LockgateError
 from lockgate.report import CheckResult, Report
 from lockgate.runner import outcome
 from lockgate.runner.account import Account, run_report
 from lockgate.runner.attempts import backoff
+from lockgate.runner.backends.fitting import fitted
 from lockgate.runner.checks import DriftCheck
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
@@ -28,15 +29,15 @@ from lockgate.runner.durations import spoken
 from lockgate.runner.first_connection import CONNECT_PATIENCE, connect_patiently
 from lockgate.runner.health import Baseline, Surroundings, baseline, check_health
 from lockgate.runner.interruption import Interruption
-from lockgate.runner.lock import AdvisoryLock, Holder, acquire, leader_key
+from lockgate.runner.lock import Holder, acquire, leader_key
 from lockgate.runner.outline import Outline, outline
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project_file import working_directory
 from lockgate.runner.satisfied import recall
-from lockgate.runner.server import examine, objection
 from lockgate.runner.session_settings import Settings
 
 if TYPE_CHECKING:
+    from lockgate.runner.downgrading import Undo
     from lockgate.runner.project import Project
     from lockgate.runner.sessions import EnvironmentSessions
 
@@ -58,6 +59,8 @@ class Run:
     before: Baseline | None = None
     """What was wrong before this run did anything; kept when the run begins again."""
     database: Database | None = None
+    planned: tuple[Undo, ...] = ()
+    """What the run takes back, or would."""
 
     def __post_init__(self) -> None:
         """Derive the session settings, which env.py's connections get and ours too."""
@@ -89,13 +92,14 @@ class Run:
             return
         from lockgate.runner.cancellation import cancel_sessions  # noqa: PLC0415  # hardly ever needed
 
-        cancel_sessions(self.database, self.sessions.pids, end=end)
+        cancel_sessions(self.database, self.sessions, end=end)
 
     def execute(self) -> str:
         """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
         project: Outline | Project = outline(self.configuration, working_directory(), os.environ) or self.project
         self.narrator.redact.learn(project.url)
         self.database = Database(parse_url(project.url), self.settings)
+        self.configuration = fitted(self.configuration, self.database.backend)
         while True:
             connection = self._connect("leader")
             try:
@@ -115,13 +119,12 @@ class Run:
         return self.account.attempts >= self.configuration.ddl_lock_attempts
 
     def _over(self, connection: OwnConnection, database: Database, project: Outline | Project) -> str:
-        server = examine(connection, database.connect)
-        error = objection(server)
+        fingerprint, error = database.backend.examine(connection, database.connect)
         if error is not None:
             raise error
         if self._is_satisfied(connection, project):
             return "NothingToDo"
-        return self._lead(connection, project, server.fingerprint)
+        return self._lead(connection, project, fingerprint)
 
     def _connect(self, role: str) -> OwnConnection:
         database = self.database
@@ -130,6 +133,8 @@ class Run:
 
     def _is_satisfied(self, connection: OwnConnection, project: Outline | Project) -> bool:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
+        if self.configuration.command != "migrate":
+            return False
         satisfied = recall(connection, project.digest)
         if satisfied is None:
             return False
@@ -143,7 +148,7 @@ class Run:
         # Not the session's schema: that may change while pods wait, and all of them have to agree on the key.
         scope = leader_key(project.version_schema, project.version_table)
         waited = acquire(
-            AdvisoryLock(connection.rows, scope),
+            connection.backend.leader(connection, project.version_schema, project.version_table),
             wait=self.configuration.lock_wait,
             clock=time.monotonic,
             sleep=time.sleep,
@@ -190,6 +195,11 @@ class Run:
         from lockgate.runner.drift import check_drift  # noqa: PLC0415  # imports Alembic
 
         return check_drift(check, self.project, self.configuration.target, self.sessions, self.narrator.redact)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What only a downgrade has to say, for JSON."""
+        return {"plan": [asdict(undo) for undo in self.planned]} if self.planned else {}
 
     def report(self, reason: str, error: LockgateError | None = None) -> Report:
         """Tell what happened."""

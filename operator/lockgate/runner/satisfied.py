@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 
 from lockgate.runner.connection import OwnConnection
-from lockgate.runner.history import may_read, rows_of
+from lockgate.runner.history import may_read
 
-__all__ = ["Satisfied", "recall", "remember"]
+__all__ = ["Satisfied", "forget", "recall", "remember"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Satisfied:
 
 def recall(connection: OwnConnection, digest: str) -> Satisfied | None:
     """Return what a run with this digest left behind, if the version table still has exactly those rows."""
-    if not connection.value(f"SELECT {may_read('satisfied')}"):
+    if not connection.backend.keeps_history or not connection.value(f"SELECT {may_read('satisfied')}"):
         return None
     found = connection.rows(
         "SELECT version_schema, version_table, version_rows, target, revisions FROM lockgate.satisfied"
@@ -35,7 +35,13 @@ def recall(connection: OwnConnection, digest: str) -> Satisfied | None:
         return None
     schema, table, *lists = found[0]
     satisfied = Satisfied(schema, table, *(tuple(json.loads(item)) for item in lists))
-    return satisfied if rows_of(connection, schema, table) == tuple(sorted(satisfied.rows)) else None
+    return satisfied if connection.backend.rows_of(connection, schema, table) == tuple(sorted(satisfied.rows)) else None
+
+
+def forget(connection: OwnConnection) -> None:
+    """Forget everything: the rows of a version table prove nothing while revisions are taken back."""
+    if connection.backend.keeps_history and connection.value(f"SELECT {may_read('satisfied')}"):
+        connection.rows("DELETE FROM lockgate.satisfied")
 
 
 def remember(connection: OwnConnection, digest: str, satisfied: Satisfied) -> None:

@@ -25,7 +25,11 @@ class Seen:
     planned: int = 0
     done: list[Applied] = field(default_factory=list)
     """Steps whose transaction is over; where env.py holds the transaction, they still can be rolled back."""
+    undone: list[Applied] = field(default_factory=list)
+    """The same, of steps back."""
     is_ahead: bool = False
+    ahead: tuple[str, ...] = ()
+    """Where it is, what builds on the target."""
     changed: tuple[str, ...] = ()
     """Applied revisions whose file in the image is not what was applied."""
     ran: bool = False

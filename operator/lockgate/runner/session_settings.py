@@ -2,12 +2,15 @@
 
 All of these can be set by any role, per session. ``client_connection_check_interval`` (PostgreSQL 14) ends the
 statement of a killed pod within seconds and so frees its locks; without it the server notices only when it next talks
-to the client. Keepalives do the same for a node that vanished. Settings that the server does not know are left out.
+to the client. Keepalives do the same for a node that vanished, and ``tcp_user_timeout`` (12) where an answer was under
+way to it. Settings that the server does not know are left out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
+from lockgate.runner import keepalive
 
 __all__ = ["NAME_LIMIT", "Settings", "application_name", "settings_statement"]
 
@@ -49,10 +52,11 @@ def settings_statement(settings: Settings) -> str:
     """
     exact = {
         "application_name": application_name(settings),
-        "client_connection_check_interval": "2000",
-        "tcp_keepalives_idle": "30",
-        "tcp_keepalives_interval": "10",
-        "tcp_keepalives_count": "3",
+        "client_connection_check_interval": "1000",
+        "tcp_keepalives_idle": str(keepalive.IDLE_SECONDS),
+        "tcp_keepalives_interval": str(keepalive.INTERVAL_SECONDS),
+        "tcp_keepalives_count": str(keepalive.COUNT),
+        "tcp_user_timeout": str(keepalive.UNANSWERED_MS),
     }
     stricter = {
         "lock_timeout": settings.lock_timeout_ms,

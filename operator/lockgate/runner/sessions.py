@@ -18,11 +18,13 @@ from typing import Any, Protocol
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from lockgate.runner.backends import KINDS, backend_of, kind_of
 from lockgate.runner.connection import is_own_thread
-from lockgate.runner.dbapi import dbapi_of, is_postgresql, raw
+from lockgate.runner.dbapi import asking, dbapi_of, raw
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.journal import Journal
-from lockgate.runner.session_settings import Settings, settings_statement
+from lockgate.runner.keepalive import keep_alive
+from lockgate.runner.session_settings import Settings
 
 __all__ = ["EnvironmentSessions", "Preparation", "Statement", "built_index", "is_patient"]
 
@@ -78,7 +80,11 @@ class EnvironmentSessions:
         self.settings = settings
         self._interruption = interruption
         self.pids: set[int] = set()
-        """Backends of env.py's open connections, also for the thread that cancels."""
+        """Sessions of env.py's open connections, also for the thread that cancels."""
+        self.abandoned: set[int] = set()
+        """Sessions of which the client went away in the middle of a statement; MySQL goes on with it."""
+        self._files: dict[int, Any] = {}
+        """Open connections to SQLite, which only this process can interrupt."""
         self.running: Statement | None = None
         self.failed: str = ""
         """Text of the statement that failed last."""
@@ -116,16 +122,30 @@ class EnvironmentSessions:
         event.remove(Engine, "before_cursor_execute", self._before)
 
     def _connected(self, connection: Any, record: Any) -> None:
-        if is_own_thread() or not is_postgresql(connection):
+        kind = "" if is_own_thread() else kind_of(connection)
+        if not kind:
             return
-        raw(connection, settings_statement(self.settings))
-        pid = raw(connection, "SELECT pg_backend_pid()")[0][0]
+        keep_alive(connection)
+        backend, ask = backend_of(kind), asking(connection)
+        backend.prepare(ask, self.settings)
+        session = backend.session_of(ask)
         connection.commit()  # or the settings would be rolled back, and Alembic think that a transaction is open
-        record.info["lockgate_pid"] = pid
-        self.pids.add(pid)
+        record.info["lockgate_session"] = session
+        if session:
+            self.pids.add(session)
+        else:
+            self._files[id(connection)] = connection
 
-    def _closed(self, connection: Any, record: Any) -> None:  # noqa: ARG002  # the signature is SQLAlchemy's
-        self.pids.discard(record.info.get("lockgate_pid"))
+    def _closed(self, connection: Any, record: Any) -> None:
+        self._files.pop(id(connection), None)
+        self.pids.discard(record.info.get("lockgate_session"))
+
+    def interrupt(self) -> None:
+        """Interrupt what runs in SQLite, from any thread; on a server that takes a connection of its own."""
+        for connection in tuple(self._files.values()):
+            driver = getattr(connection, "driver_connection", None) or connection
+            with contextlib.suppress(Exception):  # it may have been closed meanwhile
+                getattr(driver, "_conn", driver).interrupt()  # aiosqlite's own interrupt() has to be awaited
 
     def _returned(self, connection: Any, record: Any) -> None:
         """Give the fences back where env.py keeps the session in a pool: nobody would ever get them otherwise."""
@@ -133,14 +153,14 @@ class EnvironmentSessions:
         if keys and connection is not None:
             try:
                 for key in sorted(keys):
-                    raw(connection, f"SELECT pg_advisory_unlock({key})")
+                    backend_of(kind_of(connection)).release(asking(connection), key)
                 connection.commit()
             except Exception:  # a session that takes no statement keeps no lock once it is closed
                 record.invalidate()
 
     def _before(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> tuple[str, Any]:  # noqa: ARG002  # SQLAlchemy's
         parameters, _, executemany = rest
-        if is_own_thread() or connection.dialect.name != "postgresql":
+        if is_own_thread() or connection.dialect.name not in KINDS:
             return statement, parameters
         self._interruption.check()
         if built_index(statement):
@@ -153,7 +173,7 @@ class EnvironmentSessions:
         if patient and self.preparation is not None:
             self.preparation.prepare(connection, statement)
             self._interruption.check()
-        self.running = Statement(connection.info.get("lockgate_pid", 0), statement, time.monotonic())
+        self.running = Statement(connection.info.get("lockgate_session", 0), statement, time.monotonic())
         if patient:
             dbapi = dbapi_of(connection)
             connection.info["lockgate_lock_timeout"] = raw(dbapi, "SELECT current_setting('lock_timeout')")[0][0]
@@ -161,7 +181,7 @@ class EnvironmentSessions:
         return statement, parameters
 
     def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if is_own_thread() or connection.dialect.name != "postgresql":
+        if is_own_thread() or connection.dialect.name not in KINDS:
             return
         self.running = None
         self.journal.after(connection, cursor, statement)
@@ -186,9 +206,13 @@ class EnvironmentSessions:
             self.journal.rolled_back_to(connection, name)
 
     def _error(self, context: Any) -> None:
-        if is_own_thread() or (context.engine is not None and context.engine.dialect.name != "postgresql"):
+        if is_own_thread() or (context.engine is not None and context.engine.dialect.name not in KINDS):
             return
-        self.running = None
+        statement, self.running = self.running, None
+        left = context.is_disconnect or not isinstance(context.original_exception, Exception)
+        known = context.engine if context.engine is not None else context.connection
+        if left and statement is not None and known is not None and backend_of(known.dialect.name).outlives_clients:
+            self.abandoned.add(statement.pid)
         self.journal.failed(context.connection, context.statement, lost=context.is_disconnect)
         self.failed = context.statement or ""
         self.errors.append(context.original_exception)

@@ -7,7 +7,7 @@ import os
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.answer import Answer, answered, columns
 from lockgate.runner.configuration import Configuration
-from lockgate.runner.holders import LockHolder, find_holders, others
+from lockgate.runner.holders import LockHolder
 from lockgate.runner.position import Position, Verdict, compare, named_table, opened, read_position
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
@@ -23,8 +23,10 @@ def status(configuration: Configuration, narrator: Narrator) -> Answer:
     with opened(project.url, narrator, "status") as (_, connection):
         position = read_position(connection, schema, table)
         leader = (project.version_schema, project.version_table)
-        holders = find_holders(connection, leader=leader, fence=(position.schema or schema or "public", table))
-        more = others(connection, holders)
+        backend = connection.backend
+        fence = (position.schema or schema or backend.default_schema(connection), table)
+        holders = backend.find_holders(connection, leader, fence)
+        more = backend.others(connection, holders)
     verdict, warnings = _verdict(configuration, project, position)
     return _answer(position, verdict, holders, (*warnings, *more))
 

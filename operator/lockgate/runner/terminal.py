@@ -21,7 +21,7 @@ __all__ = ["Terminal", "open_terminal", "suits"]
 
 EVERY_SECONDS = 0.12
 """How often the table is drawn anew: often enough for a moving sign, too seldom to cost anything."""
-_OF_REVISIONS = ("planned", "applying", "running", "clearing", "retrying", "applied", "verifying")
+_OF_REVISIONS = ("planned", "applying", "undoing", "running", "clearing", "retrying", "applied", "undone", "verifying")
 _IN_TABLE = (*_OF_REVISIONS, "connecting", "waiting", "leading", "fenced")
 """Events that the table shows; the sentences of all others become lines above it."""
 

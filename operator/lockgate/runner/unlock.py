@@ -16,7 +16,7 @@ from lockgate.runner.answer import Answer, answered
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import OwnConnection
 from lockgate.runner.durations import spoken
-from lockgate.runner.holders import LockHolder, end_session, find_holders, others
+from lockgate.runner.holders import LockHolder
 from lockgate.runner.position import named_table, opened, read_position
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import load_project
@@ -40,15 +40,19 @@ def unlock(configuration: Configuration, narrator: Narrator) -> Answer:
     schema, table = named_table(configuration, project)
     leader = (project.version_schema, project.version_table) if project else (schema, table)
     with opened(project.url if project else configuration.url, narrator, "unlock") as (_, connection):
-        found = read_position(connection, schema, table).schema or schema or "public"
+        found = (
+            read_position(connection, schema, table).schema or schema or connection.backend.default_schema(connection)
+        )
 
         def find() -> tuple[LockHolder, ...]:
-            return find_holders(connection, leader=leader, fence=(found, table))
+            return connection.backend.find_holders(connection, leader, (found, table))
 
         holders = find()
         if not holders:
             message = f"Nobody holds the leader lock or the fence of {found}.{table}: there is nothing to unlock."
-            return Answer(answered("NotLocked", message, warnings=others(connection, ())), {"holders": []})
+            return Answer(
+                answered("NotLocked", message, warnings=connection.backend.others(connection, ())), {"holders": []}
+            )
         for holder in holders:
             narrator.tell("held", holder.spoken, waiting_for=holder.spoken)
             if holder.query:
@@ -72,13 +76,13 @@ def _wanted(holders: tuple[LockHolder, ...]) -> bool:
 
 
 def _end(connection: OwnConnection, holder: LockHolder) -> bool:
-    if not holder.since:
+    if not (holder.since or holder.address):
         raise Refused(
             f"This role may not see when the session of pid {holder.pid} began, so it cannot be told from another.",
             advice=f"Use the role {holder.role}, or one in pg_read_all_stats and pg_signal_backend.",
         )
     try:
-        return end_session(connection, holder)
+        return connection.backend.end_session(connection, holder)
     except DBAPIError as caught:
         if outcome.sqlstate_of(caught) != "42501":
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lockgate.runner import history, plan
+from lockgate.runner import history, plan, way_back
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -21,9 +21,11 @@ __all__ = ["Upgrade"]
 class Upgrade:
     """Brings every version table to the target."""
 
+    upward = True
+
     def __init__(self, project: Project, configuration: Configuration, narrator: Narrator) -> None:
         self._script = project.script
-        self._accept = configuration.database_ahead == "Accept"
+        self._accept = configuration.database_ahead == "Accept" or configuration.downgrade == "Allow"
         self._narrator = narrator
         self.destination = configuration.target
 
@@ -73,3 +75,5 @@ class Upgrade:
         if error is not None:
             raise error
         seen.is_ahead = True
+        known = {**seen.arrival.lineage, **self.graph}
+        seen.ahead = tuple(way_back.above(plan.ancestors(seen.rows, known), seen.target, known))

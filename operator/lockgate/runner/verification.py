@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lockgate.runner import history
 from lockgate.runner.arrival import Arrival
 from lockgate.runner.connection import Database, OwnConnection, parse_url
 from lockgate.runner.session_settings import Settings
@@ -26,7 +25,7 @@ class VersionTables:
             connection = Database(url, self._settings).connect("verify")
             self._connections[arrival.fingerprint] = connection
             self._opened.append(connection)
-        return history.rows_of(connection, arrival.schema, arrival.table)
+        return connection.backend.rows_of(connection, arrival.schema, arrival.table)
 
     def close(self) -> None:
         """Close what was opened here."""

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 from lockgate.errors import DatabaseUnreachable, InvalidRevisions, LockgateError, SchemaNotReady
 from lockgate.report import Report
-from lockgate.runner import history, outcome, plan
+from lockgate.runner import outcome, plan
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import Database, OwnConnection, parse_url
 from lockgate.runner.durations import spoken
-from lockgate.runner.lineage import lineage
+from lockgate.runner.lineage import lineage_of
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
 from lockgate.runner.project_file import working_directory
@@ -85,6 +85,8 @@ class Wait:
         try:
             self.connection = self.connection or database.connect("wait")
             recorded = self._read(self.connection, project)
+            if self.connection.stands_in:
+                self._close()
         except Exception as caught:
             self._close()
             error = outcome.classify(caught, connecting=True)
@@ -97,8 +99,8 @@ class Wait:
         schema, _, table = self.configuration.version_table.rpartition(".")
         if not table:
             schema, table = (project.version_schema, project.version_table) if project else ("", "alembic_version")
-        found, self.rows = history.located(connection, schema, table)
-        return lineage(connection.rows, found, table)
+        found, self.rows = connection.backend.located(connection, schema, table)
+        return lineage_of(connection, found, table)
 
     def _missing(self, project: Project | None, own: plan.Parents, recorded: plan.Parents) -> str | None:
         self.contained = plan.ancestors(self.rows, recorded, own)

@@ -109,5 +109,5 @@ def test_fish_knows_commands_flags_choices_and_files(script):
     assert _fish(folder, "lockgate plan --config al") == {"alembic-shop.ini"}
     assert _fish(folder, "lockgate completion ") == {"bash", "zsh", "fish"}
     for command in COMMANDS:
-        flags = {option.flag for option in OPTIONS if command in option.commands}
+        flags = {option.flag for option in OPTIONS if command in option.commands and not option.positional}
         assert _fish(folder, f"lockgate {command} --") == {*flags, "--help"}

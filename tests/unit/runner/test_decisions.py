@@ -232,7 +232,7 @@ def test_a_url_for_libpq_works_with_asyncpg():
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        ("mysql://db/shop", UnsupportedDatabase),
+        ("oracle://db/shop", UnsupportedDatabase),
         ("host=db", InvalidConfiguration),
         ("postgresql+psycopg://db/shop", DriverNotInstalled),
         ("postgresql://db/shop", DriverNotInstalled),

@@ -103,10 +103,24 @@ REVISIONS = (
     *("revision, down_revision = 'a', None", "revision, down_revision = 'b', 'a'", "revision = down_revision = 'a'"),
     *("revision, down_revision = 'c', 'nowhere'", "raise SystemExit(3)", "1/0", "def", "revision = 3", "\0", ""),
 )
-urls = said | st.builds(
-    "{}://{}127.0.0.1:{}/{}".format,
-    *map(st.sampled_from, (SCHEMES, USERS, PORTS)),
-    st.sampled_from(DATABASES) | said,
+SHOP = """\
+from alembic import context
+from sqlalchemy import create_engine
+with create_engine(context.config.get_main_option("sqlalchemy.url")).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+INI = "[alembic]\nscript_location = %(here)s/migrations\nsqlalchemy.url = sqlite:///shop.db\n"
+ENVIRONMENTS = (SHOP, "", "1/0", "raise SystemExit(2)", "import nowhere", "context", "from alembic import op; op.x()")
+urls = (
+    st.just("sqlite:///shop.db")
+    | said
+    | st.builds(
+        "{}://{}127.0.0.1:{}/{}".format,
+        *map(st.sampled_from, (SCHEMES, USERS, PORTS)),
+        st.sampled_from(DATABASES) | said,
+    )
 )
 ini_values = st.sampled_from(INI_VALUES) | said.map(lambda text: text.replace("\n", " "))
 ini_lines = st.lists(st.builds("{} = {}".format, st.sampled_from(INI_KEYS), ini_values), max_size=5)
@@ -118,10 +132,10 @@ variables = st.dictionaries(st.sampled_from([option.variable for option in OPTIO
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(commands, urls, ini, toml, revision_files, variables)
-def test_any_environment_ends_with_a_report_and_a_documented_exit_code(command, url, text, table, files, environ):
+@given(commands, urls, st.just(INI) | ini, st.just("") | toml, st.sampled_from(ENVIRONMENTS), revision_files, variables)
+def test_any_environment_ends_with_a_report_and_a_documented_exit_code(command, url, text, table, env, files, environ):
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        _write(Path(folder), text, table, files)
+        _write(Path(folder), text, table, files, env)
         message = Path(folder, "message")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LOCKGATE_")}
         told = {**inherited, **environ, "DATABASE_URL": url, "LOCKGATE_OUTPUT": "json", "LOCKGATE_TIMEOUT": "0s"}
@@ -148,13 +162,13 @@ def test_any_environment_ends_with_a_report_and_a_documented_exit_code(command, 
             assert read_report(message.read_text()).exit_code == code
 
 
-def _write(folder, text, table, files):
+def _write(folder, text, table, files, env):
     with contextlib.suppress(UnicodeError):
         (folder / "alembic.ini").write_text(text, errors="surrogateescape")
     head = b"[tool.lockgate]\n" if "=" in str(table) else b"[tool.alembic]\n"
     (folder / "pyproject.toml").write_bytes(head + (table.encode() if isinstance(table, str) else table))
     (folder / "migrations" / "versions").mkdir(parents=True)
-    (folder / "migrations" / "env.py").write_text("")
+    (folder / "migrations" / "env.py").write_text(env)
     for name, source in files.items():
         (folder / "migrations" / "versions" / name).write_text(source)
 

@@ -118,7 +118,7 @@ def test_the_end_stays_readable_with_all_that_was_done_and_what_failed(shown):
             *(["·", f"r{number:03}"] for number in range(13, 16)),
         ]
         assert said[-4:] == [
-            "    … 5 not applied",
+            "    … 5 not reached",
             "lockgate: MigrationFailed: It failed.",
             "  revision: r012",
             "  statement: SELECT 1/0",
