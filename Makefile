@@ -71,6 +71,10 @@ test-unit: $(VENV) shells ## the tests that need neither database nor cluster: s
 test-database: $(VENV) database-servers ## the tests on real databases
 	@$(BIN)/pytest tests/database $(ARGS)
 
+.PHONY: test-containers
+test-containers: $(VENV) ## the tests of Docker Compose, with Docker or podman
+	@$(BIN)/pytest tests/containers $(ARGS)
+
 .PHONY: test-cluster
 test-cluster: $(VENV) cluster ## the tests on a real Kubernetes
 	@$(BIN)/pytest tests/cluster $(ARGS)

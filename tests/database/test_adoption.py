@@ -9,6 +9,9 @@ import subprocess
 
 import pytest
 
+OLDEST = ("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2")
+"""As in test_real_images.py, so that they share the environment."""
+
 TABLES = """
     CREATE TABLE people (id integer PRIMARY KEY, full_name text);
     CREATE TABLE orders (id integer PRIMARY KEY, person integer REFERENCES people, note text);
@@ -43,6 +46,18 @@ def test_a_schema_made_by_a_script_is_taken_for_its_revision(style, driver, run,
 
     migrated = run(project(style), driver=driver)
     assert (migrated.code, [step.revision for step in migrated.report.applied]) == (0, ["g4"]), migrated.output
+
+
+@pytest.mark.parametrize(("style", "driver"), [("legacy", "psycopg2"), ("legacy_async", "asyncpg")])
+def test_the_oldest_alembic_and_sqlalchemy_adopt_the_same(style, driver, environment, run, project, database):
+    python = str(environment(*OLDEST))
+    database.rows(TABLES)
+
+    wrong = run(project(style), "baseline", "g4", driver=driver, python=python)
+    result = run(project(style), driver=driver, python=python, LOCKGATE_BASELINE="g3")
+
+    assert (wrong.code, "columns missing: orders.price." in wrong.report.message) == (22, True), wrong.output
+    assert (result.code, [step.revision for step in result.report.applied]) == (0, ["g4"]), result.output
 
 
 def test_a_schema_made_by_create_all_is_taken_for_its_revision(run, project, database):
