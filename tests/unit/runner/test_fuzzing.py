@@ -112,6 +112,9 @@ with create_engine(context.config.get_main_option("sqlalchemy.url")).connect() a
         context.run_migrations()
 """
 INI = "[alembic]\nscript_location = %(here)s/migrations\nsqlalchemy.url = sqlite:///shop.db\n"
+FIRST = "revision, down_revision = 'a', None\ndef upgrade(): pass\ndef downgrade(): pass"
+GOOD = ("sqlite:///shop.db", INI, "", SHOP, {"a.py": FIRST}, {})
+ARGUMENTS = {"downgrade": ("base", "--downgrade", "Allow"), "baseline": ("a",)}
 ENVIRONMENTS = (SHOP, "", "1/0", "raise SystemExit(2)", "import nowhere", "context", "from alembic import op; op.x()")
 urls = (
     st.just("sqlite:///shop.db")
@@ -128,12 +131,16 @@ ini = st.text(max_size=80) | ini_lines.map(lambda lines: "\n".join(["[alembic]",
 revision_files = st.dictionaries(
     st.sampled_from(["a.py", "b.py", "\xe9.py", "c.txt"]), st.sampled_from(REVISIONS), max_size=3
 )
+odd_ones = st.sets(st.integers(0, 5), max_size=3)
+"""Which parts of an environment are made up: where all are, the first one ends everything."""
 variables = st.dictionaries(st.sampled_from([option.variable for option in OPTIONS]), said, max_size=2)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(commands, urls, st.just(INI) | ini, st.just("") | toml, st.sampled_from(ENVIRONMENTS), revision_files, variables)
-def test_any_environment_ends_with_a_report_and_a_documented_exit_code(command, url, text, table, env, files, environ):
+@given(commands, st.tuples(urls, ini, toml, st.sampled_from(ENVIRONMENTS), revision_files, variables), odd_ones)
+def test_any_environment_ends_with_a_report_and_a_documented_exit_code(command, made_up, odd):
+    parts = zip(GOOD, made_up, strict=True)
+    url, text, table, env, files, environ = (bad if i in odd else good for i, (good, bad) in enumerate(parts))
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         _write(Path(folder), text, table, files, env)
         message = Path(folder, "message")
@@ -149,17 +156,21 @@ def test_any_environment_ends_with_a_report_and_a_documented_exit_code(command, 
         stack.enter_context(mock.patch("lockgate.runner.run.CONNECT_PATIENCE", 0.0))
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
         stack.enter_context(contextlib.chdir(folder))
-        output = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        errors = stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        code = execute([command])
+        for argv in (["migrate"], [command, *ARGUMENTS.get(command, ())]):
+            _ends_in_order(argv, message)
 
-        report = read_report(output.getvalue())
-        assert code in EXIT_CODES, output.getvalue() + errors.getvalue()
-        assert report is not None
-        assert (report.exit_code, "Traceback" in errors.getvalue()) == (code, False)
-        if command in ("migrate", "wait"):
-            assert len(message.read_bytes()) <= TERMINATION_LIMIT
-            assert read_report(message.read_text()).exit_code == code
+
+def _ends_in_order(argv, message):
+    message.unlink(missing_ok=True)
+    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(io.StringIO()) as errors:
+        code = execute(argv)
+    report = read_report(output.getvalue())
+    assert code in EXIT_CODES, output.getvalue() + errors.getvalue()
+    assert report is not None
+    assert (report.exit_code, "Traceback" in errors.getvalue()) == (code, False)
+    if message.exists():
+        assert len(message.read_bytes()) <= TERMINATION_LIMIT
+        assert read_report(message.read_text()).exit_code == code
 
 
 def _write(folder, text, table, files, env):
