@@ -60,7 +60,7 @@ check: $(VENV) ## lint, formats, types, import contracts, shell scripts, the cha
 	echo "check: all good"
 
 .PHONY: test
-test: $(VENV) shells postgres-server cluster-if-possible ## every test, with all set-up
+test: $(VENV) shells database-servers cluster-if-possible ## every test, with all set-up
 	@$(BIN)/pytest $(ARGS)
 
 .PHONY: test-unit
@@ -68,8 +68,12 @@ test-unit: $(VENV) shells ## the tests that need neither database nor cluster: s
 	@$(BIN)/pytest tests/unit $(ARGS)
 
 .PHONY: test-database
-test-database: $(VENV) postgres-server ## the tests on a real PostgreSQL
+test-database: $(VENV) database-servers ## the tests on real databases
 	@$(BIN)/pytest tests/database $(ARGS)
+
+.PHONY: test-containers
+test-containers: $(VENV) ## the tests of Docker Compose, with Docker or podman
+	@$(BIN)/pytest tests/containers $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: $(VENV) cluster ## the tests on a real Kubernetes
@@ -119,6 +123,12 @@ postgres-server:
 	command -v pgbouncer >/dev/null || missing+=(pgbouncer)
 	(($${#missing[@]})) || exit 0
 	(source cluster/packages.sh; provide "$${missing[@]}") || code=$$?
+	$(UNLESS_LACKING)
+
+.PHONY: database-servers
+database-servers: postgres-server
+	@code=0
+	(source cluster/packages.sh; need mariadbd:mariadb-server) || code=$$?
 	$(UNLESS_LACKING)
 
 .PHONY: shells

@@ -14,6 +14,7 @@ HELM3=v3.22.0
 HELM4=v4.3.1
 COREDNS=v1.15.0
 KIND=v0.33.0
+COMPOSE=v2.40.3
 
 # Several nodes fit side by side on one machine: the number picks names and address ranges.
 NUMBER=${LOCKGATE_NODE:-0}

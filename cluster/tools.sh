@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The tools of the project as real binaries of fixed versions, compiled from Go modules (Go verifies every module against
 # its checksum database, and Kubernetes against the go.sum beside its go.mod). Kept in the cache by version, linked into
-# build/tools. Usage: cluster/tools.sh [clients|node|kind]...
+# build/tools. Usage: cluster/tools.sh [clients|node|kind|compose]...
 #   clients   kubectl, helm3, helm4 (and helm, which is Helm 4)
 #   node      Kubernetes itself, CoreDNS, the pause image
 #   kind      kind, for machines with a Docker engine
+#   compose   Docker Compose
 # shellcheck source=cluster/settings.sh
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 
@@ -102,7 +103,20 @@ kind() {
   link "$TOOLS/kind-$KIND/kind" kind
 }
 
+compose() {
+  compile "Docker Compose $COMPOSE" "3 minutes" "$TOOLS/compose-$COMPOSE" compose_binary
+  link "$TOOLS/compose-$COMPOSE/docker-compose" docker-compose
+}
+
+# Its module says `exclude`, which `go install` refuses: so it is the tool of a module of ours.
+compose_binary() {
+  cd "$CHECKOUT/cluster/go/compose" && CGO_ENABLED=0 go_command build -v -mod=readonly -trimpath -o "$GOBIN/docker-compose" \
+    -ldflags "-s -w -X github.com/docker/compose/v2/internal.Version=$COMPOSE" github.com/docker/compose/v2/cmd
+}
+
 [[ -f $MODULE/go.mod ]] || die "no module file for Kubernetes $KUBERNETES: cluster/go has $(cd "$CHECKOUT/cluster/go" && echo *)"
+[[ $(<"$CHECKOUT/cluster/go/compose/go.mod") == *"github.com/docker/compose/v2 $COMPOSE "* ]] ||
+  die "cluster/go/compose/go.mod pins another version than $COMPOSE"
 [[ $(<"$MODULE/go.mod") == *"k8s.io/kubernetes v$KUBERNETES "* ]] ||
   die "cluster/go/$MINOR/go.mod pins another patch version than $KUBERNETES"
 TOOLS=$CACHE/tools
@@ -113,6 +127,7 @@ for what in "${@:-clients}"; do
     clients) clients ;;
     node) node ;;
     kind) kind ;;
-    *) die "unknown: $what (clients, node or kind)" ;;
+    compose) compose ;;
+    *) die "unknown: $what (clients, node, kind or compose)" ;;
   esac
 done

@@ -20,6 +20,7 @@
     │   │   ├── TransactionPooler   21  session locks mean nothing behind one
     │   │   └── InvalidRevisions    21  several heads, unknown target, broken graph
     │   ├── Refused                 22  a policy of the resource forbids it
+    │   │   ├── BaselineMismatch    22  a schema without a version is not the one that was named
     │   │   ├── DatabaseAhead       22
     │   │   ├── DowngradeDenied     22  revisions would be taken back
     │   │   └── Irreversible        22  a revision that cannot be taken back
@@ -47,6 +48,7 @@ from typing import ClassVar
 __all__ = [
     "AlembicNotInstalled",
     "AlreadyExists",
+    "BaselineMismatch",
     "CheckFailed",
     "ClusterError",
     "Conflict",
@@ -178,6 +180,10 @@ class Refused(Permanent):
     """A policy of the resource forbids what would have to be done."""
 
     exit_code = 22
+
+
+class BaselineMismatch(Refused):
+    """A database without a version lacks tables or columns of the revision that was named as its baseline."""
 
 
 class DatabaseAhead(Refused):

@@ -14,12 +14,14 @@ __all__ = ["ADVICE", "STARTED_NOTHING", "advise"]
 MIGRATED = "Migrated"  # revisions were applied and verified
 NOTHING_TO_DO = "NothingToDo"  # the database was at the target already
 DATABASE_AHEAD = "DatabaseAhead"  # the database contains more than this image knows, and the policy accepts that
+DOWNGRADED = "Downgraded"  # revisions were taken back and the result verified
 REPORT_MISSING = "ReportMissing"  # the Job succeeded, its report is gone
 
 # work is under way
 STARTING = "Starting"  # a Job is about to be created, or its pod has not been placed yet
 RUNNING = "Running"
 WAITING = "Waiting"  # the runner waits: for the migration lock, for a lock on a table
+TAKING_BACK = "TakingBack"  # the database is ahead, and the policy allows that what came later is taken back
 VERIFYING = "Verifying"
 RETRYING = "Retrying"  # an attempt failed, the Job starts another one
 WAITING_FOR_OLDER_RUN = "WaitingForOlderRun"  # a Job of an earlier spec still works: it is never killed

@@ -87,6 +87,8 @@ class Report:
     pending: int = 0
     """Revisions that are still not applied."""
     applied: tuple[Applied, ...] = ()
+    ahead: tuple[str, ...] = ()
+    """Revisions that build on the target and are not the image's: what ``downgrade: Allow`` would take back."""
     undone: tuple[Applied, ...] = ()
     """Revisions that this run took back."""
     failure: Failure | None = None
@@ -141,7 +143,8 @@ def termination_message(report: Report) -> str:
         {"revisions": ()},
         {"applied": report.applied[-10:], "undone": report.undone[-10:]},
         {"warnings": (), "checks": tuple(c for c in report.checks if not c.passed)[:5]},
-        {"applied": (), "undone": (), "message": report.message[:800], "failure": _short(report.failure), "checks": ()},
+        {"applied": (), "undone": (), "ahead": (), "checks": ()},
+        {"message": report.message[:800], "failure": _short(report.failure)},
         {"current": report.current[:5], "reached": report.reached[:5], "target": report.target[:5]},
         {"message": report.message[:100], "failure": None, "current": (), "reached": (), "target": ()},
     )

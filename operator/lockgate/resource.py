@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "SecretKey",
     "parse",
     "seconds",
+    "taking_back",
 ]
 
 GROUP = "lockgate.dev"
@@ -62,6 +63,8 @@ class Alembic:
     target: str
     args: Mapping[str, str]
     python: str
+    baseline: str = ""
+    baseline_tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class Migration:
     retry_limit: int
     ddl_lock_attempts: int
     database_ahead: str
+    downgrade: str
+    """``Allow``: what a database is ahead of this image by is taken back, by a run of its own."""
     half_applied: str
     checks: tuple[Mapping[str, Any], ...]
     template: Mapping[str, Any]
@@ -112,6 +117,8 @@ class Migration:
     history_limit: int
     run_id: str
     """Ten hexadecimal characters over everything that changes what would run."""
+    takes_back: bool = False
+    """This is the run that takes back what the run before it has found."""
 
     @property
     def job_name(self) -> str:
@@ -140,7 +147,11 @@ def parse(body: Mapping[str, Any]) -> Migration:
         finalizers=tuple(meta.get("finalizers") or ()),
         image=spec["image"],
         image_pull_policy=spec.get("imagePullPolicy") or "",
-        alembic=Alembic(**{name: alembic[name] for name in ("config", "section", "target", "args", "python")}),
+        alembic=Alembic(
+            **{name: alembic[name] for name in ("config", "section", "target", "args", "python")},
+            baseline=alembic.get("baseline") or "",
+            baseline_tables=tuple(alembic.get("baselineTables") or ()),
+        ),
         database=_database(part["database"]),
         lock_wait=part["lock"]["wait"],
         standbys=part["lock"]["standbys"],
@@ -150,6 +161,7 @@ def parse(body: Mapping[str, Any]) -> Migration:
         retry_limit=part["retry"]["limit"],
         ddl_lock_attempts=part["retry"]["ddlLockAttempts"],
         database_ahead=part["policy"]["databaseAhead"],
+        downgrade=part["policy"]["downgrade"],
         half_applied=part["policy"]["halfApplied"],
         checks=tuple(spec.get("checks") or ()),
         template=spec.get("template") or {},
@@ -157,6 +169,11 @@ def parse(body: Mapping[str, Any]) -> Migration:
         history_limit=spec.get("historyLimit", 10),
         run_id=_run_id(meta, spec),
     )
+
+
+def taking_back(migration: Migration) -> Migration:
+    """Return the run that follows where the database is ahead and revisions may be taken back."""
+    return replace(migration, run_id=_digest({"takes back after": migration.run_id}), takes_back=True)
 
 
 def seconds(duration: str) -> float:

@@ -46,7 +46,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a duration without a unit": ({"lock": {"wait": "15"}}, "must be a duration such as 500ms, 30s, 15m or 1h30m"),
     "a duration in days": ({"timeouts": {"run": "1d"}}, "must be a duration such as"),
     "too many standbys": ({"lock": {"standbys": 10}}, "less than or equal to 9"),
-    "a downgrade": ({"policy": {"downgrade": "Allow"}}, 'supported values: "Deny"'),
+    "an unknown policy": ({"policy": {"downgrade": "Ask"}}, 'supported values: "Deny", "Allow"'),
     "a relative target that goes down": ({"alembic": {"target": "-1"}}, "must be an upgrade target such as heads"),
     "a Python with arguments": ({"alembic": {"python": "poetry run python"}}, "one program without arguments"),
     "a check of no kind": ({"checks": [{"name": "orders"}]}, "exactly one of sql, indexes, exists"),

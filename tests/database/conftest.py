@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -39,6 +40,7 @@ def _load(name: str) -> ModuleType:
 
 
 server_module = _load("postgres_server")
+mariadb_module = _load("mariadb_server")
 cached_environment = _load("cached_environment").cached_environment
 
 
@@ -79,6 +81,30 @@ class TestDatabase:
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
         )
+
+
+@dataclass
+class SqliteFile:
+    """A database file that is not there yet, and somebody who may look into it."""
+
+    path: Path
+
+    def url(self, driver: str = "") -> str:
+        return f"sqlite:///{self.path}"
+
+    def connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, isolation_level=None)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        connection = self.connect()
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    @property
+    def tables(self) -> set[str]:
+        return {row[0] for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 @dataclass
@@ -212,6 +238,35 @@ def make_database(administration: str) -> Iterator[Callable[[], TestDatabase]]:
 def database(make_database: Callable[[], TestDatabase]) -> TestDatabase:
     """Create a fresh database."""
     return make_database()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Any]:
+    """Start a MariaDB server."""
+    try:
+        with mariadb_module.mariadb_server() as server:
+            yield server
+    except mariadb_module.ServerBinariesMissing as error:
+        _missing(str(error))
+
+
+@pytest.fixture
+def mariadb_database(mariadb: Any) -> Iterator[Any]:
+    """Create a fresh database on MariaDB, dropped afterwards."""
+    name = f"shop_{next(_count)}"
+    everything = mariadb_module.MariadbDatabase(mariadb, "")
+    everything.rows(f"CREATE DATABASE {name}")
+    yield mariadb_module.MariadbDatabase(mariadb, name)
+    for (session,) in everything.rows(f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{name}'"):
+        with contextlib.suppress(Exception):  # it may have ended by itself
+            everything.rows(f"KILL {session}")
+    everything.rows(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path) -> SqliteFile:
+    """Name a database file."""
+    return SqliteFile(tmp_path / "shop.db")
 
 
 @pytest.fixture

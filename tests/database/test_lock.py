@@ -1,47 +1,12 @@
-"""The lock: what every implementation has to keep, shown with processes; and what becomes of a killed runner."""
+"""The lock, with whole runners: at once, one after another, and killed. What every lock keeps: test_lock_contract."""
 
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
 pytestmark = pytest.mark.each_postgres
-
-CONTESTANT = """
-    import sys, time, random
-    from lockgate.runner.connection import Database, parse_url
-    from lockgate.runner.lock import AdvisoryLock, acquire
-    from lockgate.runner.session_settings import Settings
-
-    database = Database(parse_url(sys.argv[1]), Settings(resource="contest", pod=sys.argv[2]))
-    connection, work = database.connect("leader"), database.connect("work")
-    lock = AdvisoryLock(connection.rows, 4711)
-    times = {"clock": time.monotonic, "sleep": time.sleep, "uniform": random.uniform}
-    acquire(lock, wait=60, waiting=lambda holder, waited: None, **times)
-    inside = work.value("UPDATE contest SET inside = inside + 1 RETURNING inside")
-    time.sleep(0.05)
-    work.rows("UPDATE contest SET inside = inside - 1, won = won + 1, most = greatest(most, :inside)", inside=inside)
-    lock.release()
-    sys.exit(0 if inside == 1 else 1)
-"""
-
-
-def test_of_many_processes_one_has_the_lock_at_a_time_and_none_fails(database):
-    database.rows("CREATE TABLE contest AS SELECT 0 AS inside, 0 AS won, 0 AS most")
-    code = textwrap.dedent(CONTESTANT)
-
-    processes = [
-        subprocess.Popen([sys.executable, "-P", "-c", code, database.url(driver), f"pod-{number}"])
-        for number, driver in enumerate(["psycopg", "psycopg2", "asyncpg"] * 2)
-    ]
-
-    assert [process.wait(timeout=60) for process in processes] == [0] * 6
-    assert database.rows("SELECT inside, won, most FROM contest") == [(0, 6, 1)]
-    assert database.advisory_locks() == 0
 
 
 def test_ten_runners_at_once_apply_each_revision_once_and_none_fails(start, project, database):

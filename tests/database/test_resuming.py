@@ -8,6 +8,7 @@ import pytest
 
 RESUME = {"LOCKGATE_HALF_APPLIED": "Resume"}
 WORDS = ["by itself", "first", "second", "third"]
+BUILDING = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database()"
 FIRST = "INSERT INTO words VALUES ('first')"
 PLACES = [
     ("before any commit", 0),
@@ -45,6 +46,43 @@ def test_after_sigkill_every_statement_has_run_once(style, driver, place, commit
     is_finished(database)
     expected = f"Continued k2 behind {committed} statement(s) that an earlier try had committed."
     assert (expected in result.report.warnings) == bool(committed)
+
+
+OLDEST = ("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2")
+"""As in test_real_images.py, so that they share the environment."""
+
+
+@pytest.mark.parametrize(("style", "driver"), [("resumed", "psycopg2"), ("resumed_async", "asyncpg")])
+def test_the_oldest_alembic_and_sqlalchemy_resume_the_same(style, driver, environment, run, project, database):
+    folder, python = project(style), str(environment(*OLDEST))
+    for place, committed in PLACES[1:]:
+        killed = run(folder, driver=driver, python=python, DIE_AT=place, **RESUME)
+        assert killed.code == -9, killed.output
+        assert database.value("SELECT count(*) FROM lockgate.statements") == committed
+
+    result = run(folder, driver=driver, python=python, **RESUME)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    is_finished(database)
+
+
+@pytest.mark.parametrize(("style", "driver"), [("resumed", "psycopg2"), ("resumed_async", "asyncpg")])
+def test_a_lost_connection_in_the_second_half_is_no_end_where_the_run_may_resume(
+    style, driver, start, run, project, database, eventually
+):
+    folder = project(style)
+    run(folder, "migrate", "--target", "k1", driver=driver)
+    with database.connect() as somebody:
+        somebody.execute("INSERT INTO words VALUES ('of somebody')")  # the build of the index waits for this
+        process = start(folder, driver=driver, **RESUME)
+        builder = eventually(lambda: database.rows(BUILDING))[0][0]
+        database.rows(f"SELECT pg_terminate_backend({builder})")
+        somebody.rollback()
+
+        result = process.end()
+
+    assert (result.code, result.reason, result.report.attempts) == (0, "Migrated", 2), result.output
+    is_finished(database)
 
 
 def test_without_being_asked_the_next_run_stops_and_says_what_is_committed(run, project, database):

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,32 +12,10 @@ ENDLESS = f"{NUMBERS} INSERT INTO people SELECT i, '' FROM n WHERE i < 0"
 PETS = "CREATE TABLE pets (id integer PRIMARY KEY, name varchar(50))"
 
 
-@dataclass
-class SqliteFile:
-    path: Path
-
-    def url(self, driver: str = "") -> str:
-        return f"sqlite:///{self.path}"
-
-    def connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, isolation_level=None)
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        connection = self.connect()
-        try:
-            return connection.execute(query).fetchall()
-        finally:
-            connection.close()
-
-    @property
-    def tables(self) -> set[str]:
-        return {row[0] for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-
 @pytest.fixture
-def database(tmp_path):
+def database(sqlite_file):
     """Stand in for the PostgreSQL of the other files: `start` and `run` use it."""
-    return SqliteFile(tmp_path / "shop.db")
+    return sqlite_file
 
 
 def test_ten_runners_at_once_apply_each_revision_once_and_none_fails(start, project, database):

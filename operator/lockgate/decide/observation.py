@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lockgate import reasons
 from lockgate.decide.gate import AppPod, app_pod
 from lockgate.decide.views import JobView, PodView, job_view, pod_view, timestamp
 from lockgate.report import Progress, Report, fold, read_report
-from lockgate.resource import Migration, parse
+from lockgate.resource import Migration, parse, taking_back
 
 __all__ = ["Observation", "observe"]
 
@@ -94,7 +95,7 @@ def observe(
     refusal: str = "",
 ) -> Observation:
     """Turn what the API server sent into an Observation; ``logs`` holds ends of logs by pod name."""
-    migration, logs = parse(body), logs or {}
+    migration, logs = _turn(parse(body), body.get("status") or {}), logs or {}
     pods = sorted((pod_view(pod) for pod in migration_pods), key=lambda pod: (pod.created, pod.name))
     views = (job_view(job, owner=migration.uid) for job in jobs)
     folded = {name: fold(text.splitlines()) for name, text in logs.items()}
@@ -108,6 +109,19 @@ def observe(
         progress={name: progress for name, progress in folded.items() if progress is not None},
         refusal=refusal,
     )
+
+
+def _turn(migration: Migration, status: Mapping[str, Any]) -> Migration:
+    """Return whose turn it is: the run of the spec, or the one that takes back what that one has found.
+
+    Only the newest entry counts: an older one speaks of a database that others have migrated since.
+    """
+    if migration.downgrade != "Allow":
+        return migration
+    last: Mapping[str, Any] = next(iter(status.get("history") or ()), {})
+    following = taking_back(migration)
+    found = last.get("id") == migration.run_id and last.get("reason") == reasons.TAKING_BACK
+    return following if found or last.get("id") == following.run_id else migration
 
 
 def _reports(pods: Sequence[PodView], logs: Mapping[str, str]) -> Mapping[str, Report]:

@@ -120,11 +120,22 @@ def _success(observation: Observation, job: JobView) -> tuple[str, str, Report |
         text = f"Job {job.name} succeeded, so image {job.image} is satisfied, but its report could not be read."
         return reasons.REPORT_MISSING, reasons.advise(reasons.REPORT_MISSING, text), None
     report = max(succeeded, key=lambda one: len(one.applied))
+    if _is_to_be_taken_back(observation, job, report):
+        many = plural(len(report.ahead), "revision") if report.ahead else "what came later"
+        text = f"The database is ahead of this image, at {summary(report.reached)}: {many} will be taken back."
+        return reasons.TAKING_BACK, one_line(text), report
     text = f"{summary(report.current) or 'empty'} to {summary(report.reached) or 'empty'}"
     text = f"Applied {plural(len(report.applied), 'revision')}, {text}." if report.applied else report.message
     if report.truncated and not report.revisions:
         text = f"{text} The list of its revisions could not be read: pods that ask for an older one stay held."
     return report.reason, one_line(" ".join((sentence(text), *report.warnings))), report
+
+
+def _is_to_be_taken_back(observation: Observation, job: JobView, report: Report) -> bool:
+    """Say whether this was the first of two runs: it has found what the second one is allowed to take back."""
+    migration = observation.migration
+    allowed = migration.downgrade == "Allow" and not migration.takes_back and job.run_id == migration.run_id
+    return allowed and report.reason == reasons.DATABASE_AHEAD and bool(report.ahead or report.truncated)
 
 
 def _failure(observation: Observation, job: JobView) -> tuple[str, str, Report | None]:

@@ -23,6 +23,7 @@ RULES: tuple[Callable[[Facts], Decision | None], ...] = (
     rules.older_run_never_started,
     rules.older_run_is_waited_for,
     rules.wanted_run_is_at_work,
+    rules.what_came_later_is_taken_back,
     rules.wanted_run_succeeded,
     rules.wanted_run_failed,
     rules.suspended,

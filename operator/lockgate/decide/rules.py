@@ -35,6 +35,7 @@ __all__ = [
     "wanted_run_failed",
     "wanted_run_is_at_work",
     "wanted_run_succeeded",
+    "what_came_later_is_taken_back",
 ]
 
 WHILE_OTHERS_WORK = 10.0
@@ -113,6 +114,14 @@ def wanted_run_is_at_work(facts: Facts) -> Decision | None:
     return decision
 
 
+def what_came_later_is_taken_back(facts: Facts) -> Decision | None:
+    """Publish first what will be gone; the next pass starts the run that takes it back."""
+    last = facts.last_of_wanted
+    if last.get("reason") != reasons.TAKING_BACK or facts.observation.migration.takes_back:
+        return None
+    return Decision("Pending", reasons.TAKING_BACK, last["message"], requeue_after=1.0)
+
+
 def wanted_run_succeeded(facts: Facts) -> Decision | None:
     """Be ready when the newest run is the wanted one and ended well; its Job may long be gone.
 
@@ -135,7 +144,7 @@ def wanted_run_failed(facts: Facts) -> Decision | None:
         return None
     unhealthy = last["reason"] == "CheckFailed"
     return Decision(
-        "Blocked" if last["reason"] in ("DatabaseAhead", "Refused") else "Failed",
+        "Blocked" if last["reason"] in ("DatabaseAhead", "Irreversible", "Refused") else "Failed",
         last["reason"],
         last["message"] if _says_how(last["message"]) else f"{sentence(last['message'])} {AGAIN}",
         reconciling=False,

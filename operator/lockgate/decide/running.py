@@ -85,6 +85,7 @@ def _running(observation: Observation, job: JobView) -> Decision:
     progress = observation.progress.get(pod.name) if pod else None
     attempt = _attempt(observation, job)
     again = f"Attempt {attempt} of {observation.migration.retry_limit + 1}: " if attempt > 1 else ""
+    verb = "Takes back" if observation.migration.takes_back else "Applies"
     if progress is None:
         return _working("Running", reasons.RUNNING, f"{again}Job {job.name} runs.")
     if progress.verifying:
@@ -92,7 +93,7 @@ def _running(observation: Observation, job: JobView) -> Decision:
     if progress.waiting_for:
         return _working("Running", reasons.WAITING, f"{again}Waits: {sentence(progress.waiting_for)}")
     if progress.step:
-        return _working("Running", reasons.RUNNING, f"{again}Applies {progress.step}.")
+        return _working("Running", reasons.RUNNING, f"{again}{verb} {progress.step}.")
     return _working("Running", reasons.RUNNING, f"{again}Job {job.name} runs.")
 
 

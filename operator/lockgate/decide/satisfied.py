@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lockgate.decide.views import EPOCH, timestamp
+from lockgate.decide.wording import summary
 
 __all__ = ["ADOPTION", "Satisfied", "Want", "read_satisfied"]
 
@@ -68,6 +69,17 @@ class Satisfied:
             revisions=tuple(dict.fromkeys((*revisions, *self.revisions)))[:MAX_REVISIONS],
             images=((image, revision), *kept)[:MAX_IMAGES_IN_USE],
         )
+
+    def without(self, revisions: Iterable[str], image: str) -> Satisfied:
+        """Return the record before ``revisions`` are taken back, all where they are not known; ``image`` needs none.
+
+        What an image led to is known as a `summary`, which shortens: in doubt it goes, and its pods wait.
+        """
+        gone = set(revisions)
+        left = tuple(name for name in self.revisions if gone and name not in gone)
+        safe = {summary([name]) for name in left} - {summary([name]) for name in gone}
+        images = tuple(pair for pair in self.images if pair[0] == image or set(pair[1].split(",")) <= safe)
+        return replace(self, revisions=left, images=images)
 
     def for_status(self) -> dict[str, Any]:
         """Return ``status.satisfied``."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from lockgate import reasons
 from lockgate.decide.conditions import Condition, merge, status_word
 from lockgate.decide.decision import Decision
 from lockgate.decide.gate import count
@@ -33,6 +34,9 @@ def satisfied_after(observation: Observation, outcomes: Sequence[Outcome], now: 
             report = outcome.report
             revisions = () if report is None else (*report.reached, *report.revisions)
             record = record.extended(outcome.image, summary(report.reached) if report else "", revisions, wanted)
+            if outcome.reason == reasons.TAKING_BACK and report is not None:
+                # Before the run that takes them back: pods that need one of them are held from now on.
+                record = record.without(report.ahead, outcome.image)
     return record
 
 

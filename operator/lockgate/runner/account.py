@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from lockgate.runner.environment import EnvironmentEntry
     from lockgate.runner.seen import Seen
 
-__all__ = ["Account", "run_report", "settle"]
+__all__ = ["Account", "Adopted", "run_report", "settle"]
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was written into the version table."""
+
+    revisions: tuple[str, ...]
+    tables: int
+
+    def __str__(self) -> str:
+        return f"Took the schema for {', '.join(self.revisions)}: all of its {self.tables} table(s) are there."
 
 
 @dataclass
@@ -32,11 +43,19 @@ class Account:
     failure: Failure | None = None
     attempts: int = 1
     is_ahead: bool = False
+    ahead: tuple[str, ...] = ()
+    """Where it is, what builds on the target."""
     writes_history: bool = True
     changed: tuple[str, ...] = ()
     """Applied revisions whose file in the image is not what was applied."""
     tables: tuple[tuple[str, str, str], ...] = ()
     """(database, schema, table) of all version tables that env.py configured."""
+    adopted: Adopted | None = None
+
+    def adopt(self, adopted: Adopted) -> None:
+        """Take note that the version was written, and nothing applied."""
+        self.adopted = adopted
+        self.applied.clear()
 
 
 def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]]) -> int:
@@ -47,6 +66,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
         account.current = _union(seen.rows for seen in entry.seen)
     account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
     account.is_ahead = any(seen.is_ahead for seen in entry.seen)
+    account.ahead = _union(seen.ahead for seen in entry.seen)
     account.writes_history = all(seen.arrival.writes_history and not seen.unrecorded for seen in entry.seen)
     account.changed = _union(seen.changed for seen in entry.seen)
     account.target = _union(seen.target for seen in entry.seen)
@@ -93,6 +113,7 @@ def run_report(
         target=account.target,
         pending=account.pending,
         applied=tuple(account.applied),
+        ahead=account.ahead,
         undone=tuple(account.undone),
         failure=account.failure if error else None,
         checks=checks,
@@ -100,8 +121,12 @@ def run_report(
         lock_wait_seconds=round(lock_wait, 3),
         seconds=round(seconds, 3),
         attempts=account.attempts,
-        warnings=(*warnings, *_changes(account)),
+        warnings=(*warnings, *_adoption(account, reason), *_changes(account)),
     )
+
+
+def _adoption(account: Account, reason: str) -> tuple[str, ...]:
+    return (str(account.adopted),) if account.adopted and reason != "Adopted" else ()
 
 
 def _changes(account: Account) -> tuple[str, ...]:
@@ -120,6 +145,8 @@ def _sentence(reason: str, account: Account) -> str:
     at = ", ".join(account.reached) or "base"
     if reason == "DatabaseAhead":
         return f"The database is ahead of this image, at {at}; it contains everything that the image needs."
+    if reason == "Adopted":
+        return f"{account.adopted} Nothing was applied."
     if reason == "NothingToDo":
         return f"Nothing to do: the database is at {at}."
     if reason == "Downgraded":

@@ -28,7 +28,7 @@ Command = Callable[[Configuration, Narrator, Publisher], int]
 
 
 def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
-    """Run ``lockgate migrate`` or ``lockgate downgrade``."""
+    """Run ``lockgate migrate``, ``downgrade`` or ``baseline``."""
     from lockgate.runner.run import Run  # noqa: PLC0415  # see the top of this file
 
     interruption = Interruption()
@@ -90,6 +90,7 @@ WORK: Mapping[str, Command] = {
     "plan": answering("plan_command", "show_plan"),
     "history": answering("history_list", "list_history"),
     "check": answering("checkup", "check"),
+    "baseline": migrate,
     "downgrade": migrate,
     "unlock": answering("unlock", "unlock"),
 }

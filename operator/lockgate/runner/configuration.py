@@ -44,6 +44,9 @@ class Configuration:
     termination_message: str
     output: str
     revision: str = ""
+    adopted: str = ""
+    baseline: str = ""
+    baseline_tables: tuple[str, ...] = ()
     destination: str = ""
     downgrade: str = "Deny"
     version_table: str = ""

@@ -236,6 +236,7 @@ class EnvironmentEntry:
             parents=tuple(step.revision._all_down_revisions),
             message=step.doc or "",
             path=step.revision.path if step.is_upgrade else None,
+            direction="baseline" if step.info.is_stamp else "upgrade" if step.is_upgrade else "downgrade",
             encoding=seen.arrival.encoding,
             seconds=time.monotonic() - seen.started,
         )

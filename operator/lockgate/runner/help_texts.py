@@ -61,6 +61,12 @@ Runs the health checks without migrating: `revision` (nothing is pending), `inde
 of --checks. What they ask of the database, they ask in read-only sessions. Ends with 23 where one fails.
 """
 
+_BASELINE = """\
+Adopts a schema that exists without a version: made by init scripts or by create_all. Writes the revision into the
+version table when that is empty or not there, and all tables and columns of that revision are. Which those are, it
+learns by following the revision files in Alembic's offline mode. What is missing is named, and then nothing is written.
+"""
+
 _DOWNGRADE = """\
 Takes the database back to a revision, as `alembic downgrade` would, with the locks, time-outs, retries and reports of
 `lockgate migrate`. Revisions that this image does not contain are taken back from the source that lockgate.history
@@ -86,6 +92,7 @@ DESCRIPTIONS = {
     "plan": ("list what is pending, with its SQL, and change nothing", _PLAN),
     "history": ("show what was applied, when and by whom", _HISTORY),
     "check": ("run the health checks", _CHECK),
+    "baseline": ("take a schema that has no version for a revision", _BASELINE),
     "downgrade": ("take the database back to a revision", _DOWNGRADE),
     "unlock": ("end the session that holds the lock", _UNLOCK),
     "completion": ("print a script that completes words in your shell", _COMPLETION),
@@ -117,6 +124,10 @@ lockgate history --limit 5
     "check": """\
 lockgate check
 lockgate check --checks '[{"exists": {"tables": ["orders"]}}]'
+""",
+    "baseline": """\
+lockgate baseline 8a1c2d3e4f50
+lockgate baseline 8a1c2d3e4f50 --baseline-tables orders,audit.events
 """,
     "downgrade": """\
 lockgate downgrade 8a1c2d3e4f50

@@ -139,6 +139,7 @@ def record(
     message: str,
     path: str | Path | None,
     seconds: float,
+    direction: str = "upgrade",
     encoding: str = "UTF8",
 ) -> dict[str, object]:
     """Return the parameters of `INSERT` for a revision that was applied; without a ``path``, was taken back."""
@@ -151,7 +152,7 @@ def record(
         "version_table": version_table,
         "revision": revision,
         "parents": json.dumps(parents),
-        "direction": "upgrade" if path else "downgrade",
+        "direction": direction,
         "message": message,
         "source": source if path else None,
         "source_sha256": sha256 if path else None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.runner import history, outcome, unverified
+from lockgate.runner.adopting import adopt
 from lockgate.runner.attempts import lock_timeout_ms
 from lockgate.runner.cancellation import end_abandoned
 from lockgate.runner.course import Course
@@ -37,6 +38,9 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     warning = history.ensure(connection)
     if warning:
         run.warnings.append(warning)
+    if run.configuration.command == "baseline":
+        return "Adopted" if _adopt(run, project, connection, fingerprint) else "NothingToDo"
+    _adopt(run, project, connection, fingerprint)
     before = run.before or baseline(connection)
     run.before = before if warning else unverified.begin(connection, scope, before)
     _work(run, project, connection, fingerprint)
@@ -52,6 +56,30 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     if run.account.is_ahead and run.configuration.command != "downgrade":
         return "DatabaseAhead"
     return "Migrated" if run.account.applied else "NothingToDo"
+
+
+def _adopt(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> bool:
+    """Take a schema without a version for what somebody says it is; return whether that was done."""
+    insisted = run.configuration.adopted
+    named = insisted or run.configuration.baseline
+    if not named or (not insisted and _has_version(connection, project)):
+        return False
+    adopted = adopt(
+        project,
+        named,
+        run.configuration.baseline_tables,
+        lambda course: _migrate(run, project, connection, fingerprint, course),
+        insist=bool(insisted),
+    )
+    if adopted is not None:
+        run.account.adopt(adopted)
+        run.narrator.tell("adopted", str(adopted))
+    return adopted is not None
+
+
+def _has_version(connection: OwnConnection, project: Project) -> bool:
+    """Look into the version table that the configuration names; env.py may have another one."""
+    return bool(connection.backend.located(connection, project.version_schema, project.version_table)[1])
 
 
 def _work(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
@@ -114,7 +142,9 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
         end_abandoned(database, run.sessions)
         if builds.dropped:
             run.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
-        run.warnings += said_of(run.sessions.journal.resumed, run.sessions.journal.unrecorded)
+        journal = run.sessions.journal
+        run.warnings += said_of(journal.resumed, journal.unrecorded)
+        journal.resumed, journal.unrecorded = {}, {}  # there may be another round
 
 
 def _remember(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:

@@ -33,7 +33,7 @@ from lockgate.runner.project import Project
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
-__all__ = ["Planned", "Rendering", "place"]
+__all__ = ["Planned", "Rendering", "place", "read_only"]
 
 _PORTS = {"mysql": 3306, "mariadb": 3306}
 _READS = re.compile(r"^\s*(?:SELECT|WITH)\b", re.IGNORECASE | re.MULTILINE)
@@ -85,7 +85,7 @@ class Rendering:
         """Run env.py; raises whatever it raises."""
         script, target = self._project.script, self._configuration.target
         options: dict[str, Any] = {"as_sql": True, "starting_rev": None, "tag": None, "destination_rev": target}
-        event.listen(Engine, "connect", _read_only)
+        event.listen(Engine, "connect", read_only)
         try:
             with EnvironmentContext(self._project.config, script, fn=self._steps, **options) as environment:
                 configure = environment.configure
@@ -98,7 +98,7 @@ class Rendering:
                 environment.configure = configured  # type: ignore[method-assign]  # on the instance, as in a run
                 script.run_env()
         finally:
-            event.remove(Engine, "connect", _read_only)
+            event.remove(Engine, "connect", read_only)
 
     def _options(self, connection: Any, url: Any, options: dict[str, Any]) -> dict[str, Any]:
         """Find where the version table is, and return what differs from what env.py wants."""
@@ -164,7 +164,8 @@ class Rendering:
         return Planned(revision, message, position.name, sql, note)
 
 
-def _read_only(connection: Any, record: Any) -> None:  # noqa: ARG001  # the signature is SQLAlchemy's
+def read_only(connection: Any, record: Any) -> None:  # noqa: ARG001  # the signature is SQLAlchemy's
+    """Make a session of env.py read-only, as a listener to `connect`."""
     if not is_own_thread() and (kind := kind_of(connection)):
         backend_of(kind).forbid_writes(asking(connection))
         connection.commit()  # or the setting would be rolled back

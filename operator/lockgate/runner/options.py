@@ -11,7 +11,7 @@ from lockgate.runner.option import LOCKS, OUTPUT, POLICIES, WHO, OneOf, Option
 
 __all__ = ["COMMANDS", "OPTIONS", "Option"]
 
-COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "downgrade", "unlock")
+COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "baseline", "downgrade", "unlock")
 
 
 def _text(text: str) -> str:
@@ -42,6 +42,16 @@ def _target(text: str) -> str:
     return text
 
 
+def _baseline(text: str) -> str:
+    if re.search(r"(?:^|@)[+-]|:|^base$", text):
+        raise ValueError("not a revision that the database can be at already")
+    return text
+
+
+def _tables(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _destination(text: str) -> str:
     if re.match(r"(?:.*@)?[+-]", text):
         raise ValueError("counted from wherever the database is, so that a retry would go further; name a revision")
@@ -61,6 +71,8 @@ def _name(text: str) -> str:
 
 
 MIGRATE = ("migrate", "downgrade")
+LEADS = (*MIGRATE, "baseline")
+"""Commands that take the lock and write."""
 WAIT = ("wait",)
 RUNS = ("migrate", "downgrade", "wait")
 GRAPH = ("migrate", "wait", "status", "plan", "check")
@@ -114,9 +126,38 @@ OPTIONS: tuple[Option, ...] = (
         "{}",
         _arguments,
         "what env.py reads by get_x_argument(), as a JSON object (alembic -x key=value)",
-        (*GRAPH, "downgrade"),
+        (*GRAPH, "downgrade", "baseline"),
         metavar="JSON",
         toml=dict,
+    ),
+    Option(
+        "adopted",
+        "LOCKGATE_ADOPTED",
+        "",
+        _baseline,
+        "the revision whose tables are in the database; several with commas",
+        ("baseline",),
+        metavar="BASELINE",
+        never_in_file="what a database is taken for is for each call to say",
+        positional=True,
+    ),
+    Option(
+        "baseline",
+        "LOCKGATE_BASELINE",
+        "",
+        _baseline,
+        "revision at which a schema without a version table is taken to be, if all tables of that revision are there",
+        ("migrate",),
+        metavar="REVISION",
+    ),
+    Option(
+        "baseline_tables",
+        "LOCKGATE_BASELINE_TABLES",
+        "",
+        _tables,
+        "tables ([schema.]name, with commas) that have to be there for that, instead of those that the revisions make",
+        ("migrate", "baseline"),
+        metavar="TABLES",
     ),
     Option(
         "revision",
@@ -143,7 +184,7 @@ OPTIONS: tuple[Option, ...] = (
         "15m",
         parse_duration,
         "how long to wait while another process migrates this database",
-        MIGRATE,
+        LEADS,
         LOCKS,
         metavar="DURATION",
     ),
@@ -153,7 +194,7 @@ OPTIONS: tuple[Option, ...] = (
         "1h",
         parse_duration,
         "how long the whole run may take; 0s: no limit",
-        MIGRATE,
+        LEADS,
         LOCKS,
         metavar="DURATION",
     ),
@@ -163,7 +204,7 @@ OPTIONS: tuple[Option, ...] = (
         "500ms",
         parse_duration,
         "how long a statement may wait for a lock, and so make others wait behind it; 0s: no limit",
-        MIGRATE,
+        LEADS,
         LOCKS,
         metavar="DURATION",
     ),
@@ -173,7 +214,7 @@ OPTIONS: tuple[Option, ...] = (
         "40",
         _count,
         "attempts while other sessions hold what a revision needs",
-        MIGRATE,
+        LEADS,
         LOCKS,
         metavar="NUMBER",
         toml=int,
@@ -184,7 +225,7 @@ OPTIONS: tuple[Option, ...] = (
         "0s",
         parse_duration,
         "how long one statement may run; 0s: no limit",
-        MIGRATE,
+        LEADS,
         LOCKS,
         metavar="DURATION",
     ),
@@ -268,7 +309,7 @@ OPTIONS: tuple[Option, ...] = (
         "",
         _text,
         "file that gets the report too, for example /dev/termination-log",
-        RUNS,
+        (*RUNS, "baseline"),
         OUTPUT,
         metavar="FILE",
         never_in_file="where a container reports is for its pod to say",
@@ -282,7 +323,7 @@ OPTIONS: tuple[Option, ...] = (
         "",
         _text,
         "what others see as the holder of the lock, for example <namespace>/<name>",
-        RUNS,
+        (*RUNS, "baseline"),
         WHO,
         metavar="NAME",
         never_in_file=OF_ONE_RUN,
@@ -293,7 +334,7 @@ OPTIONS: tuple[Option, ...] = (
         "",
         _text,
         "image, for lockgate.history",
-        MIGRATE,
+        LEADS,
         WHO,
         metavar="NAME",
         never_in_file=OF_ONE_RUN,
@@ -304,7 +345,7 @@ OPTIONS: tuple[Option, ...] = (
         "",
         _text,
         "id of this run, for lockgate.history",
-        MIGRATE,
+        LEADS,
         WHO,
         metavar="ID",
         never_in_file=OF_ONE_RUN,
@@ -315,7 +356,7 @@ OPTIONS: tuple[Option, ...] = (
         "",
         _text,
         "name of this pod, for those who wait for it and for lockgate.history",
-        RUNS,
+        (*RUNS, "baseline"),
         WHO,
         metavar="NAME",
         never_in_file=OF_ONE_RUN,

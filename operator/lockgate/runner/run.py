@@ -133,7 +133,7 @@ class Run:
 
     def _is_satisfied(self, connection: OwnConnection, project: Outline | Project) -> bool:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
-        if self.configuration.command == "downgrade":
+        if self.configuration.command != "migrate":
             return False
         satisfied = recall(connection, project.digest)
         if satisfied is None:

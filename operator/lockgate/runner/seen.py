@@ -28,6 +28,8 @@ class Seen:
     undone: list[Applied] = field(default_factory=list)
     """The same, of steps back."""
     is_ahead: bool = False
+    ahead: tuple[str, ...] = ()
+    """Where it is, what builds on the target."""
     changed: tuple[str, ...] = ()
     """Applied revisions whose file in the image is not what was applied."""
     ran: bool = False

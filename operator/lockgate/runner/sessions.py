@@ -159,8 +159,8 @@ class EnvironmentSessions:
             except Exception:  # a session that takes no statement keeps no lock once it is closed
                 record.invalidate()
 
-    def _before(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> tuple[str, Any]:  # noqa: ARG002  # SQLAlchemy's
-        parameters, _, executemany = rest
+    def _before(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> tuple[str, Any]:
+        parameters, context, executemany = rest
         if is_own_thread() or connection.dialect.name not in KINDS:
             return statement, parameters
         self._interruption.check()
@@ -168,8 +168,7 @@ class EnvironmentSessions:
             self.built.add(built_index(statement))
         instead = self.journal.before(connection, statement, parameters)
         if instead is not None:
-            many = executemany and isinstance(parameters, list)  # not so where SQLAlchemy makes one INSERT of many rows
-            return instead, [type(parameters[0])()] if many else type(parameters)()
+            return instead, _no_parameters(cursor, parameters, context if executemany else None)
         patient = is_patient(statement)
         if patient and self.preparation is not None:
             self.preparation.prepare(connection, statement)
@@ -219,6 +218,16 @@ class EnvironmentSessions:
         self.errors.append(context.original_exception)
         if context.connection is not None and not context.is_disconnect:
             _restore(context.connection)
+
+
+def _no_parameters(cursor: Any, parameters: Any, many: Any) -> Any:
+    """Return parameters for a statement that takes none, of the same kind; ``many``: the context of an executemany."""
+    if getattr(cursor, "_inputsizes", None):  # SQLAlchemy 1.4 tells asyncpg the types of what is no longer there
+        cursor._inputsizes = None
+    # SQLAlchemy 2 makes one INSERT of many rows, and calls that an executemany all the same.
+    if many is None or getattr(getattr(many, "execute_style", None), "name", "") == "INSERTMANYVALUES":
+        return type(parameters)()
+    return [type(parameters[0])()]
 
 
 def _is_followed(connection: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lockgate.runner import history, plan
+from lockgate.runner import history, plan, way_back
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -75,3 +75,5 @@ class Upgrade:
         if error is not None:
             raise error
         seen.is_ahead = True
+        known = {**seen.arrival.lineage, **self.graph}
+        seen.ahead = tuple(way_back.above(plan.ancestors(seen.rows, known), seen.target, known))

@@ -27,6 +27,7 @@ def test_the_rules_are_asked_in_this_order() -> None:
         "older_run_never_started",  # it would never end
         "older_run_is_waited_for",  # before anything about the wanted run: one at a time
         "wanted_run_is_at_work",  # before suspended: it is not killed
+        "what_came_later_is_taken_back",  # before ready: what the run found is not ready yet
         "wanted_run_succeeded",  # before suspended: what is ready stays ready
         "wanted_run_failed",
         "suspended",  # before anything that leads to a run

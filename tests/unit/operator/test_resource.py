@@ -38,6 +38,8 @@ DIRECT = {**SPEC["database"], "directUrlFrom": {"secretKeyRef": {"name": "shop-d
         {"timeouts": {"run": "2h"}},
         {"policy": {"databaseAhead": "Block"}},
         {"policy": {"halfApplied": "Resume"}},
+        {"alembic": {"baseline": "8a1c2d3e4f50"}},
+        {"alembic": {"baselineTables": ["orders"]}},
         {"checks": [{"sql": {"query": "SELECT true"}}]},
         {"template": {"spec": {"serviceAccountName": "shop"}}},
         {"annotations": {"lockgate.dev/retry": "1"}},

@@ -65,7 +65,7 @@ def test_values_have_the_types_of_toml(written):
     [
         ('lock-wiat = "1m"', "Did you mean `lock-wait`?"),
         ('lock_wait = "1m"', "Did you mean `lock-wait`?"),
-        ('colour = "green"', "The keys are args, checks, config,"),
+        ('colour = "green"', "The keys are args, baseline, baseline-tables, checks, config,"),
         ("lock-wait = 60", 'is a number. It has to be a text, like "15m".'),
         ('ddl-lock-attempts = "7"', "is a text. It has to be a whole number, like 40."),
         ("ddl-lock-attempts = true", "is true or false, without quotes. It has to be a whole number"),

@@ -10,9 +10,14 @@ branch_labels = None
 depends_on = None
 
 
+def run(variable: str) -> None:
+    for statement in filter(None, os.environ.get(variable, "").split(";")):
+        op.execute(statement)
+
+
 def upgrade() -> None:
+    run("FIRST")
     op.execute("CREATE TABLE pets (id integer PRIMARY KEY, name varchar(50))")
     op.execute("INSERT INTO people VALUES (1, 'Ann')")
     op.execute("CREATE TABLE toys (id integer PRIMARY KEY)")
-    for statement in filter(None, os.environ.get("AND_THEN", "").split(";")):
-        op.execute(statement)
+    run("AND_THEN")

@@ -22,7 +22,7 @@ def reached(place: str) -> None:
 
 
 def upgrade() -> None:
-    words = sa.table("words", sa.column("word"), sa.column("seen"))
+    words = sa.table("words", sa.column("word", sa.Text), sa.column("seen", sa.Boolean))
     op.execute("INSERT INTO words VALUES ('first')")
     op.bulk_insert(words, [{"word": "second"}, {"word": os.environ.get("WORD", "third")}])
     reached("before any commit")
@@ -36,7 +36,7 @@ def upgrade() -> None:
         bind.commit()
     with op.get_context().autocommit_block():
         reached("in a block")
-        op.execute(words.insert().values(word=os.environ.get("WORD", "by itself")))
+        op.execute(words.insert().values(word=os.environ.get("WORD", "by itself"), seen=False))
         reached("after a statement of a block")
         op.execute("CREATE INDEX CONCURRENTLY words_word ON words (word)")
         reached("after the index")
