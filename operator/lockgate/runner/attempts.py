@@ -17,15 +17,19 @@ def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
 
 FIRST_LOCK_TIMEOUT = 0.2
 SHORTEST_LOCK_TIMEOUT_MS = 40
+FULL_LOCK_TIMEOUT_AT = 18
 
 
-def lock_timeout_ms(attempt: int, most_ms: int) -> int:
-    """Return how long a statement of this attempt may wait for a lock: a fifth of the most at first, growing by 1.1.
+def lock_timeout_ms(attempt: int, most_ms: int, attempts: int) -> int:
+    """Return how long a statement of this attempt, of so many, may wait for a lock: a fifth of the most at first.
 
     Whoever reads the table waits behind it for as long. Most locks are free at once, or after many short waits just as
-    soon as after a few long ones; only where short transactions follow one another without a gap is the most needed,
-    from the 18th attempt on. 0 means no limit. What is less than the most ends in 3: `settings_statement` knows it by
-    that, in a session that env.py keeps in a pool, from a stricter time-out of env.py's own.
+    soon as after a few long ones; only where short transactions follow one another without a gap is the most needed:
+    from the 18th attempt on, or in the second half of fewer. 0 means no limit. What is less than the most ends in 3:
+    `settings_statement` knows it by that, in a session that env.py keeps in a pool, from a stricter one of env.py's.
     """
-    wanted = max(SHORTEST_LOCK_TIMEOUT_MS, most_ms * FIRST_LOCK_TIMEOUT * 1.1 ** (min(attempt, 40) - 1))
-    return min(most_ms, int(wanted) // 10 * 10 + 3)
+    full = min(FULL_LOCK_TIMEOUT_AT, (attempts + 1) // 2)
+    if attempt >= full:
+        return most_ms
+    share: float = FIRST_LOCK_TIMEOUT ** (1 - (attempt - 1) / (full - 1))
+    return min(most_ms, int(max(SHORTEST_LOCK_TIMEOUT_MS, most_ms * share)) // 10 * 10 + 3)

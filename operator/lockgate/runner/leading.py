@@ -111,7 +111,8 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
     deadline = time.monotonic() + max(run.configuration.lock_wait - run.lock_wait, 1.0)
 
     def enter() -> EnvironmentEntry:
-        patience = lock_timeout_ms(run.account.attempts, run.settings.lock_timeout_ms)
+        attempts = run.configuration.ddl_lock_attempts
+        patience = lock_timeout_ms(run.account.attempts, run.settings.lock_timeout_ms, attempts)
         run.sessions.settings = replace(run.settings, lock_timeout_ms=patience)
         return EnvironmentEntry(
             project=project,

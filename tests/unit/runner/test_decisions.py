@@ -368,10 +368,12 @@ def test_a_session_is_prepared_anew_only_where_a_revision_changed_its_settings(f
 
 
 def test_the_first_attempts_wait_shortly_for_a_lock_and_later_ones_as_long_as_is_allowed():
-    waits = [lock_timeout_ms(attempt, 500) for attempt in range(1, 41)]
+    waits = [lock_timeout_ms(attempt, 500, 40) for attempt in range(1, 41)]
 
     assert waits[0] == 103
     assert waits == sorted(waits)
     assert waits[17:] == [500] * 23
     assert all(wait % 10 == 3 for wait in waits[:17])
-    assert [lock_timeout_ms(1, most) for most in (0, 10, 50, 200, 10_000)] == [0, 10, 43, 43, 2003]
+    assert [lock_timeout_ms(attempt, 600, 3) for attempt in (1, 2, 3)] == [123, 600, 600]
+    assert lock_timeout_ms(1, 500, 1) == 500
+    assert [lock_timeout_ms(1, most, 40) for most in (0, 10, 50, 200, 10_000)] == [0, 10, 43, 43, 2003]
