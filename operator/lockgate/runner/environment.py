@@ -22,6 +22,7 @@ from lockgate.runner import history, statements
 from lockgate.runner.arrival import arrive, keep_settings
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.dbapi import asking, dbapi_of
+from lockgate.runner.declared_locking import DeclaredLocking, declared_by
 from lockgate.runner.entering import run_env_file
 from lockgate.runner.half_applied import joined, left_in_the_middle, refuse_half_way
 from lockgate.runner.interruption import Interruption
@@ -133,6 +134,8 @@ class EnvironmentEntry:
         try:
             seen.ran, seen.rows = True, tuple(rows)
             steps = self._course.steps(seen, context)
+            for step in steps:
+                declared_by(step)  # what cannot be meant is refused before anything is applied
             if steps and seen.arrival.keeps_statements:
                 look_back(seen, context, self._course.graph)
                 refuse_half_way(seen.earlier, upward=self._course.upward)
@@ -170,12 +173,15 @@ class EnvironmentEntry:
         if objection is not None:
             self.failed_revision, self.refusal = revision, objection
             raise objection
+        locks = DeclaredLocking.of(step, context.connection, self._narrator, in_transaction=seen.arrival.in_transaction)
+        locks.wait()
 
         @functools.wraps(function)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
             journal.begin(part, earlier)
             try:
+                locks.take()
                 result = function(*args, **kwargs)
                 journal.check_end()
             except BaseException as error:

@@ -42,8 +42,16 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
         return "Adopted" if _adopt(run, project, connection, fingerprint) else "NothingToDo"
     _adopt(run, project, connection, fingerprint)
     before = run.before or baseline(connection)
+    goes_back = run.configuration.command == "downgrade"
+    if goes_back:  # before anything is kept of this run: it may be refused
+        _plan_back(run, project, connection, fingerprint)
     run.before = before if warning else unverified.begin(connection, scope, before)
-    _work(run, project, connection, fingerprint)
+    if not goes_back:
+        _migrate(run, project, connection, fingerprint, Upgrade(project, run.configuration, run.narrator))
+        if run.account.is_ahead and run.configuration.downgrade == "Allow":
+            _plan_back(run, project, connection, fingerprint)
+    if run.planned:
+        _take_back(run, project, connection, fingerprint)
     if not warning and not run.account.writes_history:
         run.warnings.append(history.OTHER_ROLE)
     run.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
@@ -51,7 +59,11 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     if not warning:
         unverified.end(connection, scope)
         _remember(run, project, connection, fingerprint)
-    if run.planned:
+    return _reason(run)
+
+
+def _reason(run: Run) -> str:
+    if run.planned or run.account.undone:
         return "Downgraded"
     if run.account.is_ahead and run.configuration.command != "downgrade":
         return "DatabaseAhead"
@@ -82,27 +94,24 @@ def _has_version(connection: OwnConnection, project: Project) -> bool:
     return bool(connection.backend.located(connection, project.version_schema, project.version_table)[1])
 
 
-def _work(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
-    """Apply, or take back: at first planned for all version tables, then done if nothing speaks against it."""
-    configuration, narrator = run.configuration, run.narrator
-    if configuration.command != "downgrade":
-        _migrate(run, project, connection, fingerprint, Upgrade(project, configuration, narrator))
-        if not run.account.is_ahead or configuration.downgrade != "Allow":
-            return
-    looking = Downgrade(project, configuration, narrator)
+def _plan_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    """Plan for all version tables what is to be taken back, say it, and raise what speaks against it."""
+    looking = Downgrade(project, run.configuration, run.narrator)
     _migrate(run, project, connection, fingerprint, looking)
     run.planned = looking.planned
     total = len(run.planned)
     lines = (f"  {number}/{total} {undo}" for number, undo in enumerate(run.planned, 1))
     said = "\n".join((f"{total} revision(s) to take back:", *lines)) if total else ""
-    narrator.tell("plan", said, more=run.details, pending=total)
-    error = refusal(run.planned, configuration.downgrade)
+    run.narrator.tell("plan", said, more=run.details, pending=total)
+    error = refusal(run.planned, run.configuration.downgrade)
     if error is not None:
         raise error
-    if run.planned:
-        forget(connection)
-        run.account.revisions.clear()  # a report must name none that may be gone
-        _migrate(run, project, connection, fingerprint, Downgrade(project, configuration, narrator, run.planned))
+
+
+def _take_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    forget(connection)
+    run.account.revisions.clear()  # a report must name none that may be gone
+    _migrate(run, project, connection, fingerprint, Downgrade(project, run.configuration, run.narrator, run.planned))
 
 
 def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint: str, course: Course) -> None:

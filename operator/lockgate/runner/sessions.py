@@ -184,10 +184,10 @@ class EnvironmentSessions:
         if is_own_thread() or connection.dialect.name not in KINDS:
             return
         self.running = None
+        if is_patient(statement) and self.preparation is not None:
+            self.preparation.done(connection, statement)  # before it is settled: the next try leaves it out then
         self.journal.after(connection, cursor, statement)
         _restore(connection)
-        if is_patient(statement) and self.preparation is not None:
-            self.preparation.done(connection, statement)
 
     def _commits(self, connection: Any) -> None:
         if _is_followed(connection):

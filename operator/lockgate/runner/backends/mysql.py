@@ -54,7 +54,7 @@ def commits_by_itself(statement: str) -> bool:
 class MySQL(Backend):
     """See `Backend`, which documents each of these."""
 
-    spoken = "MySQL"
+    spoken = "MySQL and MariaDB"
     limits: ClassVar = (
         "MySQL and MariaDB commit every DDL statement by itself: a revision that fails half way stays half applied.",
         "No history is kept there, so each run imports the application, and a database that is ahead of its image is"
