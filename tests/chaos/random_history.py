@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["write_project"]
+__all__ = ["counted", "write_project"]
 
 BASE = """
     op.execute("CREATE TABLE counted (revision text)")
@@ -58,7 +59,34 @@ def _replaced(name: str, dice: random.Random) -> str:  # as the others
 """
 
 
-KINDS: tuple[Callable[[str, random.Random], str], ...] = (_table, _table, _data, _data, _index, _rebuilt, _replaced)
+def _halves(name: str, dice: random.Random) -> str:
+    return f"""
+    op.execute("INSERT INTO counted VALUES ('{name} before')")
+    op.execute("{_pause(dice)}")
+    with op.get_context().autocommit_block():
+        op.execute("INSERT INTO counted VALUES ('{name} in a block')")
+        op.execute("{_pause(dice)}")
+        op.execute("CREATE INDEX CONCURRENTLY {name}_half ON items (slowly(n))")
+    op.execute("ALTER TABLE items ADD COLUMN {name} integer")
+"""
+
+
+def _commits(name: str, dice: random.Random) -> str:
+    return f"""
+    for part in ("one", "two", "three"):
+        op.execute(f"INSERT INTO counted VALUES ('{name} {{part}}')")
+        op.execute("{_pause(dice)}")
+        op.get_bind().commit()
+"""
+
+
+def _pause(dice: random.Random) -> str:
+    return f"DO 'BEGIN PERFORM pg_sleep({dice.uniform(0.001, 0.1):.3f}); END'"
+
+
+Kind = Callable[[str, random.Random], str]
+
+KINDS: tuple[Kind, ...] = (_table, _table, _data, _data, _index, _rebuilt, _replaced, _halves, _halves)
 
 REVISION = '''"""{kind}"""
 
@@ -74,8 +102,12 @@ def upgrade() -> None:
 '''
 
 
-def write_project(folder: Path, environment: Path, dice: random.Random) -> list[str]:
-    """Write a project with a random history, migrated by the env.py in ``environment``; return its revisions."""
+def write_project(folder: Path, environment: Path, dice: random.Random, *, commits: bool) -> list[str]:
+    """Write a project with a random history, migrated by the env.py in ``environment``; return its revisions.
+
+    ``commits``: that env.py lets revisions commit by themselves.
+    """
+    kinds = (*KINDS, _commits, _commits) if commits else KINDS
     versions = folder / "versions"
     versions.mkdir(parents=True)
     (folder / "alembic.ini").write_text(
@@ -83,10 +115,18 @@ def write_project(folder: Path, environment: Path, dice: random.Random) -> list[
     )
     names: list[str] = []
     for number in range(dice.randint(6, 12)):
-        name, kind = f"c{number:02}", dice.choice(KINDS)
+        name, kind = f"c{number:02}", dice.choice(kinds)
         body = BASE if number == 0 else kind(name, dice)
         title = "base" if number == 0 else kind.__name__.strip("_")
         text = REVISION.format(kind=title, name=name, before=names[-1] if names else None, body=body.strip("\n"))
         (versions / f"{name}.py").write_text(text)
         names.append(name)
     return names
+
+
+def counted(folder: Path) -> list[tuple[str]]:
+    """Return what a project's history inserts into ``counted``, each once."""
+    text = "".join(path.read_text() for path in (folder / "versions").glob("*.py"))
+    words = re.findall(r"INTO counted VALUES \('([^']+)'\)", text)
+    parts = [word.replace("{part}", part) for word in words for part in ("one", "two", "three")]
+    return sorted((word,) for word in set(parts))

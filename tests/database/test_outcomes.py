@@ -294,3 +294,56 @@ def test_a_revision_is_recorded_also_where_the_database_has_no_letter_for_its_te
     finally:
         with psycopg.connect(administration, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_wait_never_queues_for_the_version_table(project, run, start, database, eventually):
+    run(project("sync"))
+    with database.connect() as other:
+        other.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        process = start(project("sync"), "wait")
+        eventually(lambda: any("lock timeout" in line for line in process.lines))
+        other.rollback()
+
+    assert process.end().code == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "url", "code", "reason", "words"),
+    [
+        ("SELECT * FROM nowhere", "DATABASE_URL", 20, "MigrationFailed", "nowhere"),
+        ("SELECT 1", "CLOSED_URL", 11, "DatabaseUnreachable", "refused"),
+    ],
+)
+def test_an_error_that_env_py_swallows_before_it_configures_is_what_the_run_failed_of(
+    before, url, code, reason, words, project, run, database
+):
+    folder = project("sync")
+    (folder / "migrations" / "env.py").write_text(
+        "import os\nfrom sqlalchemy import create_engine\ntry:\n"
+        f"    with create_engine(os.environ['{url}']).connect() as connection:\n"
+        f"        connection.exec_driver_sql('{before}')\nexcept Exception:\n    print('never mind')\n"
+    )
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        closed_url = f"postgresql+psycopg://shop@127.0.0.1:{closed.getsockname()[1]}/shop"
+
+        result = run(folder, "migrate", "--ddl-lock-attempts", "2", CLOSED_URL=closed_url)
+
+    assert (result.code, result.reason) == (code, reason), result.output
+    assert words in result.report.message
+
+
+def test_a_server_that_does_not_answer_asyncpg_is_unreachable_and_no_failure_of_env_py(project, run, database):
+    folder = project("async")
+    env = folder / "migrations" / "env.py"
+    text = env.read_text()
+    env.write_text(
+        text.replace('os.environ["DATABASE_URL"]', 'os.environ["SILENT_URL"], connect_args={"timeout": 0.2}')
+    )
+    assert env.read_text() != text
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+asyncpg://shop@127.0.0.1:{silent.getsockname()[1]}/shop"
+
+        result = run(folder, "migrate", "--ddl-lock-attempts", "2", driver="asyncpg", SILENT_URL=url)
+
+    assert (result.code, result.reason, result.report.attempts) == (11, "DatabaseUnreachable", 2), result.output

@@ -9,6 +9,7 @@ ends anyway.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -95,6 +96,8 @@ class Interruption:
         self._signalled(number)
         if not self._raised and not self._ended.is_set():
             self._raised = True
+            # An event loop of env.py's logs what is raised in its tasks while they are cut off: tracebacks of no use.
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
             raise StopRequested(str(self.cause))
 
     def _read(self, descriptor: int) -> None:

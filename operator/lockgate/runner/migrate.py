@@ -109,13 +109,13 @@ def _attempt(
     interruption.check()
     pending = settle(entry, account, rows)
     moved = any(rows[index] != tuple(sorted(seen.rows)) for index, seen in enumerate(entry.seen))
-    cause = cause_of(entry, raised, as_planned=pending == 0 or (entry.more and moved))
+    ran = any(seen.ran for seen in entry.seen)
+    cause = cause_of(entry, raised, as_planned=ran and (pending == 0 or (entry.more and moved)))
     error = error_of(entry, cause, project)
     for seen, found in zip(entry.seen, rows, strict=True):
         if cause is not None and ends_run(seen, found, error) and not isinstance(error, HalfApplied):
             error = half_applied(seen, cause, found, project)
     account.failure = failure_of(entry, cause, error, project)
-    ran = any(seen.ran for seen in entry.seen)
     return judge(error=error, pending=pending, moved=moved, more=entry.more, configured=ran)
 
 

@@ -42,12 +42,13 @@ _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 def is_patient(statement: str) -> bool:
     """Return whether this is a statement that may wait for old transactions: nobody has to wait behind it."""
-    return bool(_PATIENT.match(_COMMENT.sub(" ", statement)))
+    # The word is looked for first: most statements do not have it, and every one of env.py's comes by here.
+    return "concurrently" in statement.lower() and bool(_PATIENT.match(_COMMENT.sub(" ", statement)))
 
 
 def built_index(statement: str) -> str:
     """Return the name of the index that the statement builds CONCURRENTLY, or nothing."""
-    found = _BUILT.match(_COMMENT.sub(" ", statement))
+    found = _BUILT.match(_COMMENT.sub(" ", statement)) if is_patient(statement) else None
     if not found:
         return ""
     name = found.group(1)
@@ -183,10 +184,10 @@ class EnvironmentSessions:
         if is_own_thread() or connection.dialect.name not in KINDS:
             return
         self.running = None
+        if is_patient(statement) and self.preparation is not None:
+            self.preparation.done(connection, statement)  # before it is settled: the next try leaves it out then
         self.journal.after(connection, cursor, statement)
         _restore(connection)
-        if is_patient(statement) and self.preparation is not None:
-            self.preparation.done(connection, statement)
 
     def _commits(self, connection: Any) -> None:
         if _is_followed(connection):

@@ -11,7 +11,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from lockgate.errors import DatabaseUnreachable, InvalidRevisions, LockgateError, SchemaNotReady
+from lockgate.errors import DatabaseBusy, DatabaseUnreachable, InvalidRevisions, LockgateError, SchemaNotReady
 from lockgate.report import Report
 from lockgate.runner import outcome, plan
 from lockgate.runner.configuration import Configuration
@@ -28,6 +28,9 @@ __all__ = ["Wait"]
 
 POLL = (0.5, 1.5)
 """Seconds between looks, with jitter: all pods of a Deployment ask at once otherwise."""
+
+LOCK_TIMEOUT_MS = 500
+"""A look never stands in the queue for the version table for longer: others would stand behind it."""
 
 
 @dataclass
@@ -50,7 +53,9 @@ class Wait:
         project = None if alone else load_project(self.configuration, working_directory(), os.environ)
         url = project.url if project else self.configuration.url
         self.narrator.redact.learn(url)
-        settings = Settings(resource=self.configuration.resource, pod=self.configuration.pod)
+        settings = Settings(
+            resource=self.configuration.resource, pod=self.configuration.pod, lock_timeout_ms=LOCK_TIMEOUT_MS
+        )
         database = Database(parse_url(url), settings)
         own = {} if project is None or self.configuration.revision else self._graph(project)
         while True:
@@ -90,7 +95,7 @@ class Wait:
         except Exception as caught:
             self._close()
             error = outcome.classify(caught, connecting=True)
-            if isinstance(error, DatabaseUnreachable):
+            if isinstance(error, (DatabaseUnreachable, DatabaseBusy)):
                 return error.message.rstrip(".")
             raise error from caught
         return self._missing(project, own, recorded)
