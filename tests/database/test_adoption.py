@@ -197,6 +197,22 @@ def test_where_revisions_read_the_database_somebody_has_to_name_the_tables(run, 
     assert (named.code, named.reason, versions(database)) == (0, "Adopted", ["g3"]), named.output
 
 
+def test_of_the_heads_the_models_say_what_the_revisions_do_not(run, project, database):
+    folder = project("legacy")
+    (folder / "versions" / "g4.py").unlink()
+    reading = folder / "versions" / "g2.py"
+    reading.write_text(reading.read_text() + "    sa.inspect(op.get_bind())\n")
+    database.rows(TABLES)
+    database.rows("ALTER TABLE orders RENAME COLUMN note TO comment")
+
+    wrong = run(folder, "baseline", "g3")
+    database.rows("ALTER TABLE orders RENAME COLUMN comment TO note")
+    result = run(folder, "baseline", "heads")
+
+    assert (wrong.code, "columns missing: orders.note." in wrong.report.message) == (22, True), wrong.output
+    assert (result.code, result.reason, versions(database)) == (0, "Adopted", ["g3"]), result.output
+
+
 def test_several_heads_are_all_written(run, project, database):
     folder = project("several_heads")
     run(folder)

@@ -51,6 +51,45 @@ def test_what_ddl_has_committed_is_said_exactly_also_by_ddl_that_failed(statemen
     assert database.value("SELECT count(*) FROM people") == sum("INSERT" in statement for statement in committed)
 
 
+@pytest.mark.parametrize(
+    ("packages", "style", "driver"),
+    [
+        (("alembic==1.8.1", "sqlalchemy==1.4.54", "pymysql>=1.1"), "mixed", "pymysql"),
+        (("alembic>=1.16", "sqlalchemy[asyncio]>=2", "asyncmy>=0.2.10", "aiosqlite>=0.20"), "mixed_async", "asyncmy"),
+    ],
+)
+def test_old_libraries_and_drivers_that_do_not_say_are_no_different(
+    packages, style, driver, run, project, database, environment
+):
+    url = database.url().replace("+pymysql", f"+{driver}")
+    result = run(
+        project(style), url=url, python=str(environment(*packages)), AND_THEN=f"{BOB};CREATE TABLE pets (id integer)"
+    )
+
+    assert (result.code, result.reason) == (20, "HalfApplied"), result.output
+    assert result.report.failure.committed == (PETS, ANN, TOYS, BOB)
+
+
+def test_a_revision_is_taken_back_and_what_is_left_of_a_failure_is_said(run, project, database):
+    folder = project("mixed")
+    run(folder)
+    back = run(folder, "downgrade", "m1", "--downgrade", "Allow")
+    run(folder)
+    failed = run(folder, "downgrade", "m1", "--downgrade", "Allow", AND_BACK="SELECT nonsense")
+
+    assert (back.code, back.reason) == (0, "Downgraded"), back.output
+    assert (failed.code, failed.reason) == (20, "HalfApplied"), failed.output
+    assert failed.report.failure.committed == ("DROP TABLE toys", "DELETE FROM people", "DROP TABLE pets")
+
+
+def test_a_schema_without_a_version_is_adopted(run, project, database):
+    database.rows("CREATE TABLE people (id integer PRIMARY KEY, name varchar(50))")
+    result = run(project("mixed"), "migrate", "--baseline", "m1")
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    assert [step.revision for step in result.report.applied] == ["m2"]
+
+
 def test_a_failure_before_anything_is_committed_is_an_ordinary_one(run, project, database):
     folder = project("mixed")
     failed = run(folder, FIRST=f"{BOB};SELECT nonsense")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlsplit
 
 import pytest
@@ -101,6 +102,19 @@ def test_without_being_asked_the_next_run_stops_and_says_what_is_committed(run, 
     assert "DELETE FROM lockgate.statements WHERE revision = 'k2'" in report.message
     assert (report.failure.revision, report.failure.committed[0]) == ("k2", FIRST)
     assert database.value("SELECT count(*) FROM words") == 4
+
+
+def test_the_status_names_a_revision_that_was_left_in_the_middle(run, project, database):
+    folder = project("resumed")
+    run(folder, "migrate", "--target", "k1")
+    before = run(folder, "status")
+    run(folder, DIE_AT="in a block")
+
+    after, said = run(folder, "status"), run(folder, "status", "--output", "plain")
+
+    assert json.loads(before.output.splitlines()[-1])["status"]["half_applied"] == []
+    assert json.loads(after.output.splitlines()[-1])["status"]["half_applied"] == [{"revision": "k2", "committed": 2}]
+    assert "half applied   k2, 2 statement(s) of it committed" in said.output
 
 
 def test_the_ways_out_that_are_named_are_ways_out(run, project, database):
@@ -219,3 +233,17 @@ def test_a_role_that_may_not_record_it_is_warned(run, project, database):
     finally:
         database.rows(f"DROP OWNED BY {role}")
         database.rows(f"DROP ROLE {role}")
+
+
+def test_a_downgrade_that_was_killed_is_continued_too(run, project, database):
+    folder, back = project("resumed"), ("downgrade", "k1", "--downgrade", "Allow")
+    run(folder)
+    assert run(folder, *back, DIE_AT="on the way back").code == -9
+
+    stopped, resumed = run(folder, *back), run(folder, *back, **RESUME)
+
+    assert (stopped.code, stopped.reason) == (20, "HalfApplied"), stopped.output
+    assert "ALTER TABLE words DROP COLUMN length (2) DROP INDEX CONCURRENTLY words_word." in stopped.report.message
+    assert (resumed.code, resumed.reason, resumed.report.reached) == (0, "Downgraded", ("k1",)), resumed.output
+    assert database.value("SELECT count(*) FROM words") == 0
+    assert database.value("SELECT count(*) FROM lockgate.statements") == 0

@@ -47,6 +47,39 @@ def test_an_env_py_that_makes_the_driver_begin_gets_all_of_a_failed_revision_rol
     assert run(folder).reason == "Migrated"
 
 
+@pytest.mark.parametrize(
+    ("packages", "style", "scheme"),
+    [
+        (("alembic==1.8.1", "sqlalchemy==1.4.54", "pymysql>=1.1"), "mixed", "sqlite"),
+        (
+            ("alembic>=1.16", "sqlalchemy[asyncio]>=2", "asyncmy>=0.2.10", "aiosqlite>=0.20"),
+            "mixed_async",
+            "sqlite+aiosqlite",
+        ),
+    ],
+)
+def test_old_libraries_and_asynchronous_ones_are_no_different(
+    packages, style, scheme, run, project, database, environment
+):
+    url = database.url().replace("sqlite", scheme, 1)
+    result = run(project(style), url=url, python=str(environment(*packages)), AND_THEN="SELECT nonsense")
+
+    assert (result.code, result.reason) == (20, "HalfApplied"), result.output
+    assert result.report.failure.committed == (PETS,)
+
+
+def test_a_revision_is_taken_back_and_a_schema_without_a_version_adopted(run, project, database):
+    folder = project("mixed")
+    run(folder)
+    back = run(folder, "downgrade", "m1", "--downgrade", "Allow")
+    database.rows("DROP TABLE alembic_version")
+    adopted = run(folder, "migrate", "--baseline", "m1")
+
+    assert (back.code, back.reason) == (0, "Downgraded"), back.output
+    assert (adopted.code, adopted.reason) == (0, "Migrated"), adopted.output
+    assert [step.revision for step in adopted.report.applied] == ["m2"]
+
+
 def test_a_database_that_somebody_writes_to_is_tried_again(start, project, database):
     folder = project("portable")
     writer = database.connect()

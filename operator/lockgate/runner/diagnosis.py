@@ -101,10 +101,14 @@ def _headline(entry: EnvironmentEntry, cause: BaseException, project: Project) -
     return f"env.py failed{at}"
 
 
+_EXISTS = ("42P07", "42S01", "42S21", "1050", "1060", "1061")
+"""SQLSTATE, or MySQL's number: a table, column or index of that name is there."""
+
+
 def _hint(entry: EnvironmentEntry, cause: BaseException, error: LockgateError) -> str:
     if isinstance(cause, AssertionError) and any(seen.arrival.in_transaction for seen in entry.seen):
         return "autocommit_block() needs env.py not to begin a transaction before context.configure()."
-    if outcome.sqlstate_of(cause) == "42P07":
+    if outcome.code_of(cause) in _EXISTS:
         return "Something of that name is there. If it is what the revision makes, drop it, or write IF NOT EXISTS."
     if outcome.sqlstate_of(cause) and index_work(entry.failed_statement) is not None:
         return "Correct the data or the revision; the invalid index that is left is dropped by the next try."

@@ -63,8 +63,14 @@ class Follower:
             self._running.clear()
             return
         dbapi = dbapi_of(connection)
-        if self._ledger.has_open(id(dbapi)):
-            with contextlib.suppress(Exception):
-                raw(dbapi, "DO 0")
-            if not is_in_transaction(dbapi):
-                self._ledger.committed_itself(id(dbapi))
+        if self._ledger.has_open(id(dbapi)) and not _is_still_open(dbapi):
+            self._ledger.committed_itself(id(dbapi))
+
+
+def _is_still_open(dbapi: Any) -> bool:
+    """Ask whether a transaction is open after an error; where neither driver nor server (MySQL) say so, it is not."""
+    with contextlib.suppress(Exception):
+        raw(dbapi, "DO 0")
+        known = is_in_transaction(dbapi)
+        return bool(raw(dbapi, "SELECT @@in_transaction")[0][0]) if known is None else known
+    return False

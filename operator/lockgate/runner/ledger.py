@@ -66,8 +66,8 @@ def is_in_transaction(connection: Any) -> bool | None:
         return bool(driver.is_in_transaction())  # asyncpg
     if isinstance(getattr(driver, "in_transaction", None), bool):
         return bool(driver.in_transaction)  # sqlite3, aiosqlite, MySQL's own connector
-    if isinstance(getattr(driver, "server_status", None), int):
-        return bool(driver.server_status & 1)  # PyMySQL and its kin: SERVER_STATUS_IN_TRANS of the last answer
+    if isinstance(getattr(driver, "server_status", None), int) and type(driver).__module__.split(".")[0] != "asyncmy":
+        return bool(driver.server_status & 1)  # PyMySQL, aiomysql: SERVER_STATUS_IN_TRANS; asyncmy never takes it back
     status = getattr(getattr(driver, "info", None), "transaction_status", None)
     return None if status is None else int(status) != 0  # psycopg and psycopg2: libpq's PQTRANS_IDLE
 

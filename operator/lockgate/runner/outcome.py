@@ -121,7 +121,7 @@ def brief(error: BaseException) -> str:
     for item in chain(error):
         number = mysql_errors.number_of(item)
         if number:
-            return mysql_errors.without_values(str(item.args[-1]))[:LIMIT].rstrip(".")
+            return mysql_errors.without_values(mysql_errors.message_of(item))[:LIMIT].rstrip(".")
         if isinstance(getattr(item, "sqlstate", None), str) or getattr(item, "orig", None) is None:
             return _first_line(item)
     return type(error).__name__

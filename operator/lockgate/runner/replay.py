@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.schema import CreateTable
 
 from lockgate.runner import outcome
 from lockgate.runner.entering import run_env_file
@@ -47,6 +48,8 @@ class Replay:
         self.inventory = Inventory()
         self.doubts: list[str] = []
         """Revisions that cannot be followed, each with the reason."""
+        self.models = Inventory()
+        """The tables of env.py's ``target_metadata``: what the image's heads should have."""
         self.contexts = 0
         """How many version tables env.py migrates."""
 
@@ -69,12 +72,18 @@ class Replay:
                     kwargs.update(output_buffer=io.StringIO(), transaction_per_migration=True, on_version_apply=())
                     kwargs["starting_rev"] = None
                     configure(*args, **kwargs)
+                    self._read_models(kwargs.get("target_metadata"))
                     self._listen(environment.get_context())
 
                 environment.configure = configured  # type: ignore[method-assign]  # on the instance, as in a run
                 run_env_file(script, has_begun=lambda: self.contexts > 0)
         finally:
             event.remove(Engine, "connect", read_only)
+
+    def _read_models(self, metadata: Any) -> None:
+        for part in metadata if isinstance(metadata, (list, tuple)) else [metadata]:
+            for table in part.sorted_tables if part is not None else ():
+                self.models.take(CreateTable(table))
 
     def _listen(self, context: MigrationContext) -> None:
         self.contexts += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
@@ -127,6 +128,28 @@ def test_a_server_on_which_the_lock_or_the_work_would_fail_is_refused(variables,
 
 def test_a_proxy_that_changes_the_session_between_statements_is_refused():
     assert isinstance(judge_server(MARIADB, moved=True), TransactionPooler)
+
+
+class Proxied:
+    """Answers as a proxy does that has `sessions` of the server for one client, each statement over the next."""
+
+    def __init__(self, *sessions: int) -> None:
+        self._sessions = itertools.cycle(sessions)
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        if "CONNECTION_ID()" in sql:
+            return [(next(self._sessions), "db")]
+        return list(MARIADB.items()) if "SHOW VARIABLES" in sql else [("shop",)]
+
+    def value(self, sql: str) -> object:
+        return self.rows(sql)[0][0]
+
+
+@pytest.mark.parametrize(("sessions", "kind"), [((7,), type(None)), ((7, 7, 8), TransactionPooler)])
+def test_a_proxy_is_known_by_the_sessions_that_statements_meet(sessions, kind):
+    _, objection = backend_of("mysql").examine(Proxied(*sessions), str)
+
+    assert type(objection) is kind
 
 
 @pytest.mark.parametrize(

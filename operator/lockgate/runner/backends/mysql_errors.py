@@ -13,7 +13,7 @@ from lockgate.errors import (
     MigrationFailed,
 )
 
-__all__ = ["meaning", "number_of", "without_values"]
+__all__ = ["meaning", "message_of", "number_of", "without_values"]
 
 _DRIVERS = ("pymysql", "MySQLdb", "aiomysql", "asyncmy", "mysql", "mariadb", "cymysql")
 
@@ -42,6 +42,11 @@ def number_of(error: BaseException) -> int:
         return 0
     number = getattr(error, "errno", None) or (error.args[0] if error.args else 0)
     return number if isinstance(number, int) else 0
+
+
+def message_of(error: BaseException) -> str:
+    """Return the server's words; MySQL's own connector calls them ``msg``."""
+    return str(getattr(error, "msg", None) or error.args[-1])
 
 
 def without_values(message: str) -> str:

@@ -10,3 +10,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("CREATE TABLE people (id integer PRIMARY KEY, name varchar(50))")
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE people")

@@ -21,3 +21,10 @@ def upgrade() -> None:
     op.execute("INSERT INTO people VALUES (1, 'Ann')")
     op.execute("CREATE TABLE toys (id integer PRIMARY KEY)")
     run("AND_THEN")
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE toys")
+    op.execute("DELETE FROM people")
+    op.execute("DROP TABLE pets")
+    run("AND_BACK")

@@ -42,3 +42,11 @@ def upgrade() -> None:
         reached("after the index")
     op.execute("ALTER TABLE words ADD COLUMN length integer")
     reached("at the end")
+
+
+def downgrade() -> None:
+    op.execute("ALTER TABLE words DROP COLUMN length")
+    with op.get_context().autocommit_block():
+        op.execute("DROP INDEX CONCURRENTLY words_word")
+        reached("on the way back")
+    op.execute("DELETE FROM words")
