@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Container images, built where they are needed: with Docker where an engine answers, else (Linux, root) with buildah.
 # Usage: cluster/images.sh build NAME:TAG CONTEXT [ARGUMENTS OF docker build]   skipped when nothing changed
-#        cluster/images.sh load NAME:TAG...     into the running cluster; prints the reference to use in a manifest
+#        cluster/images.sh load NAME:TAG...     into the running cluster; prints the reference to use in a manifest. This
+#                                               project's own image gets a tag by its content: a Deployment of an older one
+#                                               is rolled out anew, where one tag for all would leave its pods as they are
 #        cluster/images.sh operator             builds this project's own image
 #        cluster/images.sh clean                forgets everything that buildah built here
 # NAME starts with localhost/, so that no cluster ever looks for it anywhere else. With LOCKGATE_KUBECONFIG, `load` pushes
@@ -168,7 +170,7 @@ build() {
   mkdir -p "$(dirname "$stamp")"
   echo "$hash $(image_id "$name")" >"$stamp"
   # The one that this replaces would stay for ever, without a name.
-  [[ -z $earlier || $earlier == "$(image_id "$name")" ]] || "$ENGINE" rmi "$earlier" >/dev/null 2>&1 || true
+  [[ -z $earlier || $earlier == "$(image_id "$name")" ]] || "$ENGINE" rmi --force "$earlier" >/dev/null 2>&1 || true
 }
 
 # --- load -----------------------------------------------------------------------------------------------------------
@@ -183,6 +185,7 @@ load() {
   [[ $ENGINE == docker ]] || prepare_buildah
   for name in "$@"; do
     [[ -n $(image_id "$name") ]] || die "there is no image $name: build it first (cluster/images.sh build $name FOLDER)"
+    [[ $name != "$IMAGE" ]] || name=$(tag_by_content "$name")
     case $way in
       node) load_node "$name" ;;
       kind) with_progress "loading $name into kind" "$CACHE/log/kind-load" \
@@ -191,6 +194,14 @@ load() {
     esac
     if [[ $way == given ]]; then pushed "$name"; else echo "$name"; fi
   done
+}
+
+tag_by_content() {
+  local id
+  id=$(image_id "$1")
+  id=${id#sha256:}
+  "$ENGINE" tag "$1" "$1-${id:0:12}"
+  echo "$1-${id:0:12}"
 }
 
 load_node() {
@@ -205,6 +216,16 @@ load_node() {
   with_progress "loading $name into the node" "$CACHE/log/load" "$CHECKOUT/cluster/node.sh" ctr images import "$SCRATCH/image.tar"
   rm -f "$SCRATCH/image.tar"
   image_id "$name" >"$loaded"
+  [[ $name != "$IMAGE"-* ]] || forget_older "$name"
+}
+
+# Content that has been replaced is of no use on the node, and too large to keep.
+forget_older() {
+  local older
+  for older in $("$CHECKOUT/cluster/node.sh" ctr images ls -q | grep -E "^$IMAGE-[0-9a-f]{12}\$" | grep -vx "$1"); do
+    "$CHECKOUT/cluster/node.sh" ctr images rm "$older" >/dev/null
+    rm -f "$CACHE/node/$NUMBER/containerd/loaded-$(tr '/:' '__' <<<"$older")"
+  done
 }
 
 save() { # NAME FILE

@@ -22,9 +22,6 @@ class Operator:
         self.access.helm(
             "upgrade", "--install", "lockgate", str(CHECKOUT / "charts/lockgate"), *place, *image, major=major
         )
-        # The image's name stays the same when its content changes, so an operator from an earlier run would stay.
-        self.kubectl("rollout", "restart", "deployment/lockgate")
-        self.kubectl("rollout", "status", "deployment/lockgate", "--timeout=120s")
 
     def uninstall(self) -> None:
         """Remove the release; definition and resources stay."""

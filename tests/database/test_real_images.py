@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import zipapp
@@ -114,3 +116,49 @@ def test_runners_apply_prefects_history_whose_env_py_the_alembic_command_cannot_
     database.rows("DROP TABLE alembic_version; DROP SCHEMA lockgate CASCADE")
     adopted = start(folder, "baseline", "heads", "--database-env", variable, python=str(python), **settings).end()
     assert (adopted.code, adopted.reason) == (0, "Adopted"), adopted.output
+
+
+def test_an_image_with_a_few_revisions_of_a_long_history_takes_all_of_it_back(environment, start, database, tmp_path):
+    python = environment(*PREFECT)
+    newer = next((python.parents[1] / "lib").glob("python*/site-packages")) / "prefect" / "server" / "database"
+    older = shutil.copytree(newer, tmp_path / "older", ignore=shutil.ignore_patterns("__pycache__"))
+    revisions = sorted((older / "_migrations" / "versions" / "postgresql").glob("*.py"))
+    for file in revisions[10:]:  # their names begin with a date
+        file.unlink()
+    for file, before, after in (
+        (older / "alembic.ini", "prefect:server:database:_migrations", "%(here)s/_migrations"),
+        (older / "_migrations" / "env.py", "db_interface.orm.versions_dir", repr(str(revisions[0].parent))),
+    ):
+        file.write_text(file.read_text().replace(before, after))
+    variable = "PREFECT_API_DATABASE_CONNECTION_URL"
+    settings = {variable: database.url("asyncpg"), "PREFECT_HOME": str(tmp_path), "DO_NOT_TRACK": "1"}
+
+    def lockgate(folder, *arguments):
+        arguments = (*arguments, "--database-env", variable)
+        return start(folder, *arguments, python=str(python), **settings).end(timeout=180)
+
+    assert lockgate(newer, "migrate").code == 0
+    result = lockgate(older, "downgrade", "base", "--downgrade", "Allow")
+
+    assert (result.code, result.reason) == (0, "Downgraded"), result.output
+    assert len(result.report.undone) == len(revisions) == 118
+    plan = json.loads(result.output.splitlines()[-1])["plan"]
+    assert [step["source"] for step in plan].count("lockgate.history") == 108
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    assert database.rows(tables) == [("alembic_version",)]
+    assert database.value("SELECT count(*) FROM lockgate.history WHERE direction = 'downgrade'") == 118
+
+
+def test_the_oldest_alembic_and_sqlalchemy_take_revisions_back_the_same(environment, project, run, database):
+    python = str(environment(*OLDEST))
+    folder = project("returning")
+    assert run(folder, driver="psycopg2", python=python).code == 0
+
+    result = run(
+        folder, "downgrade", "b2", "--downgrade", "Allow", driver="psycopg2", python=python, LOCKGATE_CONFIG="older.ini"
+    )
+
+    assert (result.code, result.reason, result.report.reached) == (0, "Downgraded", ("b2",)), result.output
+    assert result.report.undone[0].revision == "m6"
+    assert len(result.report.undone) == 6
+    assert database.value("SELECT to_regclass('audit') IS NULL")

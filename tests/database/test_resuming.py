@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlsplit
 
 import pytest
@@ -103,6 +104,19 @@ def test_without_being_asked_the_next_run_stops_and_says_what_is_committed(run, 
     assert database.value("SELECT count(*) FROM words") == 4
 
 
+def test_the_status_names_a_revision_that_was_left_in_the_middle(run, project, database):
+    folder = project("resumed")
+    run(folder, "migrate", "--target", "k1")
+    before = run(folder, "status")
+    run(folder, DIE_AT="in a block")
+
+    after, said = run(folder, "status"), run(folder, "status", "--output", "plain")
+
+    assert json.loads(before.output.splitlines()[-1])["status"]["half_applied"] == []
+    assert json.loads(after.output.splitlines()[-1])["status"]["half_applied"] == [{"revision": "k2", "committed": 2}]
+    assert "half applied   k2, 2 statement(s) of it committed" in said.output
+
+
 def test_the_ways_out_that_are_named_are_ways_out(run, project, database):
     folder = project("resumed")
     run(folder, DIE_AT="in a block")
@@ -135,6 +149,24 @@ def test_a_failure_in_the_second_half_is_continued_by_the_next_run(run, project,
     assert (failed.code, failed.reason, len(failed.report.failure.committed)) == (20, "HalfApplied", 4), failed.output
 
     result = run(folder, **RESUME)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    is_finished(database)
+
+
+@pytest.mark.parametrize(
+    ("style", "driver"), [("resumed", "psycopg"), ("resumed", "psycopg2"), ("resumed_async", "asyncpg")]
+)
+@pytest.mark.parametrize("wrong", ["INSERT INTO words VALUES (NULL)", "VACUUM nothing", "SELECT 1 / 0"])
+def test_a_statement_of_a_block_that_fails_is_not_taken_for_committed(style, driver, wrong, run, project, database):
+    folder = project(style)
+    failed = run(folder, driver=driver, WRONG=wrong)
+    assert (failed.code, failed.reason, len(failed.report.failure.committed)) == (20, "HalfApplied", 3), failed.output
+    assert database.rows("SELECT position, state FROM lockgate.statements ORDER BY position")[:3] == [
+        (position, "done") for position in (1, 2, 3)
+    ]
+
+    result = run(folder, driver=driver, **RESUME)
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
     is_finished(database)
@@ -219,3 +251,17 @@ def test_a_role_that_may_not_record_it_is_warned(run, project, database):
     finally:
         database.rows(f"DROP OWNED BY {role}")
         database.rows(f"DROP ROLE {role}")
+
+
+def test_a_downgrade_that_was_killed_is_continued_too(run, project, database):
+    folder, back = project("resumed"), ("downgrade", "k1", "--downgrade", "Allow")
+    run(folder)
+    assert run(folder, *back, DIE_AT="on the way back").code == -9
+
+    stopped, resumed = run(folder, *back), run(folder, *back, **RESUME)
+
+    assert (stopped.code, stopped.reason) == (20, "HalfApplied"), stopped.output
+    assert "ALTER TABLE words DROP COLUMN length (2) DROP INDEX CONCURRENTLY words_word." in stopped.report.message
+    assert (resumed.code, resumed.reason, resumed.report.reached) == (0, "Downgraded", ("k1",)), resumed.output
+    assert database.value("SELECT count(*) FROM words") == 0
+    assert database.value("SELECT count(*) FROM lockgate.statements") == 0

@@ -37,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
-    if left:
-        # The application started threads when it was imported. They would keep a finished pod running for ever.
+    if left or "alembic" not in sys.modules:
+        # The application started threads when it was imported: they would keep a finished pod running for ever. Or
+        # nothing of it was imported: then nobody waits to be told of the end, and taking everything down takes long.
         os._exit(code)
     sys.exit(code)
 

@@ -133,7 +133,7 @@ class OwnConnection:
             return work()
         except Exception as error:
             known = outcome.classify(error)
-            if type(known) is DatabaseUnreachable:  # not that it is read-only: that may be our own doing
+            if type(known) is DatabaseUnreachable:  # a refused write is no lost session
                 raise known from error
             raise
 

@@ -122,7 +122,7 @@ class Downgrade:
         redact = self._narrator.redact
         return Undo(
             revision,
-            step.doc or "",
+            " ".join((step.doc or "").split()),
             seen.arrival.version_table,
             "lockgate.history" if revision in assembled.stored else "image",
             redact("; ".join(note for note in notes if note)),

@@ -8,7 +8,7 @@ from lockgate.errors import HalfApplied
 from lockgate.runner.resumption import is_harmless, obstacle
 from lockgate.runner.statements import STARTED, Kept, Part, shortened
 
-__all__ = ["done_word", "joined", "left_in_the_middle", "listing", "refuse_half_way", "said_of", "way_out"]
+__all__ = ["done_word", "finished", "joined", "left_in_the_middle", "listing", "refuse_half_way", "said_of", "way_out"]
 
 LISTED = 5
 """Statements that a message shows; the report's failure has up to 50."""
@@ -36,14 +36,15 @@ def done_word(part: Part) -> str:
     return "applied" if part.direction == "upgrade" else "taken back"
 
 
-def _finished(part: Part) -> str:
+def finished(part: Part) -> str:
+    """Return how a person ends by hand what a run has begun."""
     stamp = part.revision if part.direction == "upgrade" else f"<the revision below {part.revision}>"
     return f"finish the revision by hand and `alembic stamp {stamp}`"
 
 
 def way_out(part: Part, *, recorded: bool) -> str:
     """Return what to do; ``recorded``: a next run knows of what is committed."""
-    finish = _finished(part)
+    finish = finished(part)
     if not recorded:
         return f"Undo by hand what is committed, or {finish}; then ask for another try."
     return (
@@ -70,7 +71,7 @@ def left_in_the_middle(
         " Nothing was done.",
         advice=way_out(part, recorded=True)
         if not unable
-        else f"F{_finished(part)[1:]}, or undo by hand what is committed and"
+        else f"F{finished(part)[1:]}, or undo by hand what is committed and"
         f" DELETE FROM lockgate.statements WHERE revision = '{part.revision}'; then ask for another try.",
     )
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from lockgate.errors import HalfApplied
 from lockgate.runner.dbapi import dbapi_of, raw
+from lockgate.runner.half_applied import finished
 from lockgate.runner.implicit_commits import Follower, keeps_statements
 from lockgate.runner.ledger import Ledger, commits_by_itself, commits_inside, is_in_transaction, is_repeatable
-from lockgate.runner.resumption import fits_transaction, instead, is_harmless, proof, same
+from lockgate.runner.resumption import fails_whole, fits_transaction, instead, is_harmless, proof, same
 from lockgate.runner.statements import DONE, MAY_KEEP, STARTED, Kept, Part, forget_one, upsert
 
 __all__ = ["Journal"]
@@ -55,7 +56,7 @@ class Journal:
         if self.refusal:
             raise self.refusal
         if self._earlier:
-            self._refuse("it ended before it came to", next(iter(self._earlier.values())))
+            self._refuse("it ended without a statement that is committed", next(iter(self._earlier.values())))
 
     def end(self) -> tuple[tuple[Kept, ...], bool]:
         """Stop; return what is committed, in order, and whether the connection was lost in the last commit."""
@@ -99,8 +100,8 @@ class Journal:
         self.refusal = HalfApplied(
             f"Revision {self._part.revision} is half applied and cannot be continued: {how}."
             f" Committed there: {' '.join(row.text.split())[:200]}.",
-            advice=f"Finish it by hand and `alembic stamp {self._part.revision}`; or undo what is committed and delete"
-            " its rows from lockgate.statements.",
+            advice=f"F{finished(self._part)[1:]}, or undo by hand what is committed and DELETE FROM"
+            f" lockgate.statements WHERE revision = '{self._part.revision}'; then ask for another try.",
         )
         raise self.refusal
 
@@ -194,15 +195,10 @@ class Journal:
         if id(dbapi) in self._wrapped:
             self._wrapped.discard(id(dbapi))
             raw(dbapi, "ROLLBACK")
-        elif kept is not None and self.is_marked and commits_by_itself(dbapi) and _is_whole(kept.text):
+        elif kept is not None and self.is_marked and commits_by_itself(dbapi) and fails_whole(kept.text):
             raw(dbapi, forget_one(self._part, kept.position))
 
 
 def _rows(cursor: Any) -> int:
     found = getattr(cursor, "rowcount", -1)
     return found if isinstance(found, int) else -1
-
-
-def _is_whole(statement: str) -> bool:
-    """Return whether nothing of a statement stays when it fails, or only what the next try of it clears away."""
-    return is_repeatable(statement) or proof(statement) is not None

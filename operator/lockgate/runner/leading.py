@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.runner import history, outcome, unverified
 from lockgate.runner.adopting import adopt
+from lockgate.runner.attempts import lock_timeout_ms
 from lockgate.runner.cancellation import end_abandoned
 from lockgate.runner.course import Course
 from lockgate.runner.downgrading import Downgrade, refusal
@@ -40,8 +42,16 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
         return "Adopted" if _adopt(run, project, connection, fingerprint) else "NothingToDo"
     _adopt(run, project, connection, fingerprint)
     before = run.before or baseline(connection)
+    goes_back = run.configuration.command == "downgrade"
+    if goes_back:  # before anything is kept of this run: it may be refused
+        _plan_back(run, project, connection, fingerprint)
     run.before = before if warning else unverified.begin(connection, scope, before)
-    _work(run, project, connection, fingerprint)
+    if not goes_back:
+        _migrate(run, project, connection, fingerprint, Upgrade(project, run.configuration, run.narrator))
+        if run.account.is_ahead and run.configuration.downgrade == "Allow":
+            _plan_back(run, project, connection, fingerprint)
+    if run.planned:
+        _take_back(run, project, connection, fingerprint)
     if not warning and not run.account.writes_history:
         run.warnings.append(history.OTHER_ROLE)
     run.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
@@ -49,7 +59,11 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     if not warning:
         unverified.end(connection, scope)
         _remember(run, project, connection, fingerprint)
-    if run.planned:
+    return _reason(run)
+
+
+def _reason(run: Run) -> str:
+    if run.planned or run.account.undone:
         return "Downgraded"
     if run.account.is_ahead and run.configuration.command != "downgrade":
         return "DatabaseAhead"
@@ -80,27 +94,24 @@ def _has_version(connection: OwnConnection, project: Project) -> bool:
     return bool(connection.backend.located(connection, project.version_schema, project.version_table)[1])
 
 
-def _work(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
-    """Apply, or take back: at first planned for all version tables, then done if nothing speaks against it."""
-    configuration, narrator = run.configuration, run.narrator
-    if configuration.command != "downgrade":
-        _migrate(run, project, connection, fingerprint, Upgrade(project, configuration, narrator))
-        if not run.account.is_ahead or configuration.downgrade != "Allow":
-            return
-    looking = Downgrade(project, configuration, narrator)
+def _plan_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    """Plan for all version tables what is to be taken back, say it, and raise what speaks against it."""
+    looking = Downgrade(project, run.configuration, run.narrator)
     _migrate(run, project, connection, fingerprint, looking)
     run.planned = looking.planned
     total = len(run.planned)
     lines = (f"  {number}/{total} {undo}" for number, undo in enumerate(run.planned, 1))
     said = "\n".join((f"{total} revision(s) to take back:", *lines)) if total else ""
-    narrator.tell("plan", said, more=run.details, pending=total)
-    error = refusal(run.planned, configuration.downgrade)
+    run.narrator.tell("plan", said, more=run.details, pending=total)
+    error = refusal(run.planned, run.configuration.downgrade)
     if error is not None:
         raise error
-    if run.planned:
-        forget(connection)
-        run.account.revisions.clear()  # a report must name none that may be gone
-        _migrate(run, project, connection, fingerprint, Downgrade(project, configuration, narrator, run.planned))
+
+
+def _take_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    forget(connection)
+    run.account.revisions.clear()  # a report must name none that may be gone
+    _migrate(run, project, connection, fingerprint, Downgrade(project, run.configuration, run.narrator, run.planned))
 
 
 def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint: str, course: Course) -> None:
@@ -109,6 +120,9 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
     deadline = time.monotonic() + max(run.configuration.lock_wait - run.lock_wait, 1.0)
 
     def enter() -> EnvironmentEntry:
+        attempts = run.configuration.ddl_lock_attempts
+        patience = lock_timeout_ms(run.account.attempts, run.settings.lock_timeout_ms, attempts)
+        run.sessions.settings = replace(run.settings, lock_timeout_ms=patience)
         return EnvironmentEntry(
             project=project,
             course=course,

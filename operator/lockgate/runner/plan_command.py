@@ -25,8 +25,8 @@ __all__ = ["show_plan"]
 def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
     """Plan; with SQL where env.py takes part, else from the revision files alone."""
     project = load_project(configuration, working_directory(), os.environ)
-    own = make_url(project.url.strip())
     with opened(project.url, narrator, "plan") as (_, connection):
+        own = make_url(project.url.strip())  # only now: `opened` says what is wrong with it
 
         def read(url: URL, schema: str, table: str) -> Position:
             if place(url) != place(own):

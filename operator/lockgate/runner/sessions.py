@@ -42,12 +42,13 @@ _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 def is_patient(statement: str) -> bool:
     """Return whether this is a statement that may wait for old transactions: nobody has to wait behind it."""
-    return bool(_PATIENT.match(_COMMENT.sub(" ", statement)))
+    # The word is looked for first: most statements do not have it, and every one of env.py's comes by here.
+    return "concurrently" in statement.lower() and bool(_PATIENT.match(_COMMENT.sub(" ", statement)))
 
 
 def built_index(statement: str) -> str:
     """Return the name of the index that the statement builds CONCURRENTLY, or nothing."""
-    found = _BUILT.match(_COMMENT.sub(" ", statement))
+    found = _BUILT.match(_COMMENT.sub(" ", statement)) if is_patient(statement) else None
     if not found:
         return ""
     name = found.group(1)

@@ -7,11 +7,14 @@ import os
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.answer import Answer, answered, columns
 from lockgate.runner.configuration import Configuration
+from lockgate.runner.connection import OwnConnection
+from lockgate.runner.history import may_read
 from lockgate.runner.holders import LockHolder
 from lockgate.runner.position import Position, Verdict, compare, named_table, opened, read_position
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project, load_project
 from lockgate.runner.project_file import working_directory
+from lockgate.runner.statements import Kept, Part, kept_statements
 
 __all__ = ["status"]
 
@@ -27,8 +30,28 @@ def status(configuration: Configuration, narrator: Narrator) -> Answer:
         fence = (position.schema or schema or backend.default_schema(connection), table)
         holders = backend.find_holders(connection, leader, fence)
         more = backend.others(connection, holders)
+        kept = _left_in_the_middle(connection, position)
     verdict, warnings = _verdict(configuration, project, position)
-    return _answer(position, verdict, holders, (*warnings, *more))
+    return _answer(position, verdict, holders, _half_applied(position, verdict, kept), (*warnings, *more))
+
+
+def _left_in_the_middle(connection: OwnConnection, position: Position) -> dict[Part, tuple[Kept, ...]]:
+    if not connection.backend.keeps_history or not connection.value(f"SELECT {may_read('statements')}"):
+        return {}
+    return kept_statements(connection.rows, position.name)
+
+
+def _half_applied(
+    position: Position, verdict: Verdict | None, kept: dict[Part, tuple[Kept, ...]]
+) -> tuple[tuple[str, int], ...]:
+    """Return revisions that a run has begun and not ended, and how many statements of each are kept."""
+    pending = None if verdict is None else {step.revision.revision for step in verdict.steps}
+    return tuple(
+        (part.revision, len(rows))
+        for part, rows in kept.items()
+        if (part.revision in position.rows) == (part.direction == "downgrade")
+        and (pending is None or part.direction == "downgrade" or part.revision in pending)
+    )
 
 
 def _verdict(
@@ -43,7 +66,11 @@ def _verdict(
 
 
 def _answer(
-    position: Position, verdict: Verdict | None, holders: tuple[LockHolder, ...], warnings: tuple[str, ...]
+    position: Position,
+    verdict: Verdict | None,
+    holders: tuple[LockHolder, ...],
+    half_applied: tuple[tuple[str, int], ...],
+    warnings: tuple[str, ...],
 ) -> Answer:
     reason, message = _said(position, verdict)
     target = verdict.target if verdict else ()
@@ -55,7 +82,9 @@ def _answer(
         "target": target,
         "pending": pending,
         "ahead": ahead,
-        # The statement that runs stays with `unlock`: a status is copied into tickets.
+        # How many statements, and not which: a status is copied into tickets.
+        "half_applied": [{"revision": revision, "committed": count} for revision, count in half_applied],
+        # The statement that runs stays with `unlock`.
         "holders": [{k: v for k, v in holder.details().items() if k != "query"} for holder in holders],
     }
     lines = columns(
@@ -65,6 +94,10 @@ def _answer(
             ("target", ", ".join(target) if verdict else "unknown"),
             ("pending", "unknown" if pending is None else str(pending)),
             ("ahead", {None: "unknown", True: "yes", False: "no"}[ahead]),
+            (
+                "half applied",
+                "; ".join(f"{revision}, {count} statement(s) of it committed" for revision, count in half_applied),
+            ),
             ("lock", "; ".join(holder.spoken for holder in holders) or "free"),
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from lockgate.errors import LockgateError
 from lockgate.runner.lock import Lock
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lockgate.runner.holders import LockHolder
     from lockgate.runner.session_settings import Settings
 
-__all__ = ["Ask", "Backend", "Facts", "Key"]
+__all__ = ["Ask", "Backend", "Facts", "Key", "Look"]
 
 Ask = Callable[..., "list[tuple[Any, ...]]"]
 """Runs one statement on some session and returns its rows; keyword arguments stand for ``:name`` in it."""
@@ -39,6 +39,19 @@ class Facts:
     keeps_statements: bool = False
     encoding: str = "UTF8"
     objection: LockgateError | None = None
+
+
+class Look(NamedTuple):
+    """What is found before a commit."""
+
+    fenced: bool
+    """The fence is still ours."""
+    may_write: bool = False
+    """This session may write history."""
+    may_keep: bool = False
+    """It may record statements."""
+    is_prepared: bool = False
+    """It is set as wanted for the revision that follows; `Backend.prepare` would change nothing."""
 
 
 class Backend(Protocol):
@@ -102,8 +115,8 @@ class Backend(Protocol):
     def fence(self, ask: Ask, key: Key) -> Lock:
         """Return the fence, on env.py's session."""
 
-    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool, bool]:
-        """Before a commit: is the fence still ours, may this session write history, may it keep statements."""
+    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
+        """Look before a commit; where that costs nothing, name the session for the revision that follows."""
 
     def release(self, ask: Ask, key: Key) -> None:
         """Give a fence back with the session that goes back to env.py's pool."""

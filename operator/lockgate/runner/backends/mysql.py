@@ -18,7 +18,7 @@ from lockgate.errors import (
     TransactionPooler,
     UnsupportedDatabase,
 )
-from lockgate.runner.backends.backend import Ask, Backend, Facts, Key
+from lockgate.runner.backends.backend import Ask, Backend, Facts, Key, Look
 from lockgate.runner.backends.named_lock import NamedLock, lock_name
 from lockgate.runner.holders import QUERY_LIMIT, LockHolder
 from lockgate.runner.lock import Lock
@@ -128,8 +128,8 @@ class MySQL(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return NamedLock(ask, str(key))
 
-    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool, bool]:
-        return NamedLock(ask, str(key)).is_held(), False, False
+    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
+        return Look(NamedLock(ask, str(key)).is_held())
 
     def release(self, ask: Ask, key: Key) -> None:
         NamedLock(ask, str(key)).release()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import LockgateError, Refused, UnsupportedDatabase
-from lockgate.runner.backends.backend import Ask, Backend, Facts, Key
+from lockgate.runner.backends.backend import Ask, Backend, Facts, Key, Look
 from lockgate.runner.backends.file_lock import FileLock, read_holder
 from lockgate.runner.holders import LockHolder
 from lockgate.runner.lock import Holder, Lock
@@ -96,8 +96,8 @@ class SQLite(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return FileLock(str(key), _mine("lockgate"))
 
-    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool, bool]:
-        return FileLock(str(key), _mine("lockgate")).is_held(), False, False
+    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
+        return Look(FileLock(str(key), _mine("lockgate")).is_held())
 
     def release(self, ask: Ask, key: Key) -> None:
         """Keep it: the lock ends with the process, not with a connection."""

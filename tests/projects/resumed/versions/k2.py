@@ -38,7 +38,17 @@ def upgrade() -> None:
         reached("in a block")
         op.execute(words.insert().values(word=os.environ.get("WORD", "by itself"), seen=False))
         reached("after a statement of a block")
+        if os.environ.get("WRONG"):
+            op.execute(os.environ["WRONG"])
         op.execute("CREATE INDEX CONCURRENTLY words_word ON words (word)")
         reached("after the index")
     op.execute("ALTER TABLE words ADD COLUMN length integer")
     reached("at the end")
+
+
+def downgrade() -> None:
+    op.execute("ALTER TABLE words DROP COLUMN length")
+    with op.get_context().autocommit_block():
+        op.execute("DROP INDEX CONCURRENTLY words_word")
+        reached("on the way back")
+    op.execute("DELETE FROM words")
