@@ -133,7 +133,7 @@ class OwnConnection:
             return work()
         except Exception as error:
             known = outcome.classify(error)
-            if isinstance(known, DatabaseUnreachable):
+            if type(known) is DatabaseUnreachable:  # a refused write is no lost session
                 raise known from error
             raise
 

@@ -19,8 +19,9 @@ from sqlalchemy import text
 from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.report import Applied
 from lockgate.runner import history, statements
-from lockgate.runner.arrival import arrive, asking, keep_settings
+from lockgate.runner.arrival import arrive, keep_settings
 from lockgate.runner.configuration import Configuration
+from lockgate.runner.dbapi import asking, dbapi_of
 from lockgate.runner.declared_locking import DeclaredLocking, declared_by
 from lockgate.runner.entering import run_env_file
 from lockgate.runner.half_applied import joined, left_in_the_middle, refuse_half_way
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from lockgate.runner.course import Course
 
 __all__ = ["EnvironmentEntry"]
+
+
+_RECORD = text(history.INSERT)
 
 
 class EnvironmentEntry:
@@ -128,7 +132,7 @@ class EnvironmentEntry:
         """Yield the revisions to apply; what follows a ``yield`` happens when that revision's transaction is over."""
         seen = self._by_context[id(context)]
         try:
-            seen.ran, seen.rows = True, tuple(rows)
+            seen.ran, seen.rows = True, tuple(map(str, rows))  # a table of bytes is none of Alembic's
             steps = self._course.steps(seen, context)
             for step in steps:
                 declared_by(step)  # what cannot be meant is refused before anything is applied
@@ -143,6 +147,7 @@ class EnvironmentEntry:
         self._narrator.plan(f"{arrival.schema}.{arrival.table}", messages)
         for position, step in enumerate(steps, 1):
             self._interruption.check()
+            seen.following = steps[position].revision.revision if position < len(steps) else ""
             self._begin(seen, step, position, context)
             yield step
             self._finish(seen, position)
@@ -152,7 +157,9 @@ class EnvironmentEntry:
 
     def _begin(self, seen: Seen, step: RevisionStep, position: int, context: MigrationContext) -> None:
         revision = step.revision.revision
-        keep_settings(context.connection, self._sessions.settings.named(revision))
+        if not seen.is_prepared:
+            keep_settings(context.connection, self._sessions.settings.named(revision))
+        seen.is_prepared = False
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
         doing = "applying" if step.is_upgrade else "undoing"
         self._narrator.tell(doing, f"{doing} {line}", step=line, statement="", percent=None, waiting_for="")
@@ -210,19 +217,21 @@ class EnvironmentEntry:
         seen, connection = self._by_context[id(ctx)], ctx.connection
         self._interruption.check()
         assert connection is not None  # noqa: S101  # a revision ran over it
-        backend = seen.arrival.backend
-        fenced, may_write, may_keep = backend.look_again(asking(connection), seen.arrival.fence)
-        if not fenced:
+        following = self._sessions.settings.named(seen.following)
+        # Below SQLAlchemy, for which each of these would be a statement that it has not seen yet.
+        look = seen.arrival.backend.look_again(asking(dbapi_of(connection)), seen.arrival.fence, following)
+        seen.is_prepared = look.is_prepared
+        if not look.fenced:
             self.refusal = DatabaseUnreachable(
                 "The session that held the lock was lost during a revision, which is rolled back."
             )
             raise self.refusal
-        seen.unrecorded |= not may_write
-        if self._sessions.journal.is_marked and may_keep:
+        seen.unrecorded |= not look.may_write
+        if self._sessions.journal.is_marked and look.may_keep:
             connection.execute(text(statements.FORGET), asdict(seen.part))
             self._sessions.journal.is_marked = False
-        if may_write and seen.step is not None:
-            connection.execute(text(history.INSERT), self._record(seen, seen.step))
+        if look.may_write and seen.step is not None:
+            connection.execute(_RECORD, self._record(seen, seen.step))
 
     def _record(self, seen: Seen, step: RevisionStep) -> dict[str, object]:
         revision = step.revision.revision

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.runner import history, outcome, unverified
 from lockgate.runner.adopting import adopt
+from lockgate.runner.attempts import lock_timeout_ms
 from lockgate.runner.cancellation import end_abandoned
 from lockgate.runner.course import Course
 from lockgate.runner.downgrading import Downgrade, refusal
@@ -118,6 +120,9 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
     deadline = time.monotonic() + max(run.configuration.lock_wait - run.lock_wait, 1.0)
 
     def enter() -> EnvironmentEntry:
+        attempts = run.configuration.ddl_lock_attempts
+        patience = lock_timeout_ms(run.account.attempts, run.settings.lock_timeout_ms, attempts)
+        run.sessions.settings = replace(run.settings, lock_timeout_ms=patience)
         return EnvironmentEntry(
             project=project,
             course=course,

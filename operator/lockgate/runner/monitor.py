@@ -15,8 +15,9 @@ from lockgate.runner.sessions import EnvironmentSessions, Statement
 
 __all__ = ["Monitor"]
 
-SOON, LATER = 0.2, 1.0
-"""Seconds between looks: soon while a statement is young and may only wait for a lock, later afterwards."""
+FIRST, SOON, LATER = 0.05, 0.2, 1.0
+"""Seconds from the start of a statement to the first look, as it may give way to others after a tenth of a second; then
+between looks, soon while a statement is young and may only wait for a lock, later afterwards."""
 
 
 class Monitor:
@@ -44,13 +45,14 @@ class Monitor:
 
     def _watch(self) -> None:
         connection: OwnConnection | None = None
-        pause = SOON
+        pause = FIRST
         while not self._stop.wait(pause):
             statement = self._sessions.running
             age = time.monotonic() - statement.started if statement else 0.0
-            pause = LATER if age > 2 else SOON
-            if statement is None or age < SOON / 2:
+            pause = FIRST
+            if statement is None or age < FIRST:
                 continue
+            pause = LATER if age > 2 else SOON
             try:
                 connection = connection or self._connect("monitor")
                 self._look(connection, statement)

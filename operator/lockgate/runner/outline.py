@@ -157,12 +157,18 @@ def _digest(files: list[Path], folders: tuple[str, ...], said: tuple[object, ...
     for file in files:
         total.update(hashlib.sha256(file.read_bytes()).digest())
     for folder in folders:
-        for path in _sources(Path(folder)):
-            total.update(os.path.relpath(path, folder).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        for name in sorted(_sources(folder, "")) if os.path.isdir(folder) else ():
+            with open(os.path.join(folder, name), "rb") as source:
+                total.update(os.fsencode(name) + b"\0" + hashlib.sha256(source.read()).digest())
     return total.hexdigest()
 
 
-def _sources(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if "__pycache__" not in path.parts and path.is_file():
-            yield path
+def _sources(folder: str, below: str) -> Iterator[str]:
+    """Yield the files in a folder and its folders, as seen from the first; pathlib takes three times as long."""
+    with os.scandir(os.path.join(folder, below)) as entries:
+        for entry in entries:
+            name = os.path.join(below, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                yield from () if entry.name == "__pycache__" else _sources(folder, name)
+            elif entry.is_file():
+                yield name

@@ -46,6 +46,10 @@ class Seen:
     """What the statements of ``step`` are recorded as."""
     earlier: dict[Part, tuple[Kept, ...]] = field(default_factory=dict)
     """What other runs left in the middle of revisions."""
+    is_prepared: bool = False
+    """The session is set as wanted for the revision that comes next."""
+    following: str = ""
+    """That revision."""
     uncertain: bool = False
     """The connection was lost in the commit of the last of them."""
     started: float = 0.0

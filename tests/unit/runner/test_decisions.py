@@ -23,7 +23,7 @@ from lockgate.errors import (
     TransactionPooler,
     UnsupportedDatabase,
 )
-from lockgate.runner.attempts import LONGEST_PAUSE, backoff
+from lockgate.runner.attempts import LONGEST_PAUSE, backoff, lock_timeout_ms
 from lockgate.runner.checks import IndexCheck, SqlCheck, index_result, sql_result
 from lockgate.runner.database_url import own_url
 from lockgate.runner.lineage import merged
@@ -32,7 +32,7 @@ from lockgate.runner.migrate import judge
 from lockgate.runner.outcome import brief, classify, sqlstate_of
 from lockgate.runner.plan import ahead, ancestors
 from lockgate.runner.server import Server, objection
-from lockgate.runner.session_settings import NAME_LIMIT, Settings, application_name, settings_statement
+from lockgate.runner.session_settings import NAME_LIMIT, Settings, application_name, is_kept, settings_statement
 from lockgate.runner.sessions import built_index, is_patient
 
 AT_CONNECT = 'connection to server at "127.0.0.1", port 5432 failed:'
@@ -349,3 +349,31 @@ def test_waiting_tells_the_holder_and_ends_when_the_time_is_over():
         acquire(FakeLock(10**6), wait=10, waiting=lambda _holder, _seconds: None, **more)
     assert "pid 4711" in caught.value.message
     assert now[0] == pytest.approx(13.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        (["500ms", "0", "10min", "1s"], True),
+        (["200ms", "5s", "1min", None], True),
+        (["0", "0", "10min", "1s"], False),
+        (["2s", "0", "10min", "1s"], False),
+        (["500ms", "0", "1h", "1s"], False),
+        (["500ms", "0", "10min", "0"], False),
+        (["1d", "0", "10min", "1s"], False),
+    ],
+)
+def test_a_session_is_prepared_anew_only_where_a_revision_changed_its_settings(found, kept):
+    assert is_kept(Settings(lock_timeout_ms=500), found) is kept
+
+
+def test_the_first_attempts_wait_shortly_for_a_lock_and_later_ones_as_long_as_is_allowed():
+    waits = [lock_timeout_ms(attempt, 500, 40) for attempt in range(1, 41)]
+
+    assert waits[0] == 103
+    assert waits == sorted(waits)
+    assert waits[17:] == [500] * 23
+    assert all(wait % 10 == 3 for wait in waits[:17])
+    assert [lock_timeout_ms(attempt, 600, 3) for attempt in (1, 2, 3)] == [123, 600, 600]
+    assert lock_timeout_ms(1, 500, 1) == 500
+    assert [lock_timeout_ms(1, most, 40) for most in (0, 10, 50, 200, 10_000)] == [0, 10, 43, 43, 2003]

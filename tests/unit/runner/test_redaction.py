@@ -98,9 +98,16 @@ def test_a_statement_of_another_session_is_shown_without_its_values(statement, s
     ("statement", "shown"),
     [
         ('UPDATE a SET b = "c" WHERE d = 1', "UPDATE a SET b = '***' WHERE d = 1"),
-        (r"UPDATE a SET b = 'it\'s', c = 'a ""word""', d = ''", "UPDATE a SET b = '***', c = '***', d = '***'"),
+        (r"UPDATE a SET b = 'it\'s', c = 'a " "word" "', d = ''", "UPDATE a SET b = '***', c = '***', d = '***'"),
         ("UPDATE a SET b = \"it's\", c = 'cut o\\", "UPDATE a SET b = '***', c = '***'"),
     ],
 )
 def test_in_mysql_double_quotes_hold_values_too_and_a_backslash_escapes(statement, shown):
     assert without_values(statement, mysql=True) == shown
+
+
+@pytest.mark.parametrize("word", ["r", "token", "http://", "://a", "password=", "a:", "PASSWORD ", "x="])
+def test_a_word_without_end_is_redacted_as_any_other(word):
+    text = f"{word * (200_000 // len(word))} password=s3cret"
+
+    assert Redactor()(text).endswith("password=***")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from lockgate.errors import LockgateError
 from lockgate.runner.lock import Lock
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lockgate.runner.holders import LockHolder
     from lockgate.runner.session_settings import Settings
 
-__all__ = ["Ask", "Backend", "Facts", "Key"]
+__all__ = ["Ask", "Backend", "Facts", "Key", "Look"]
 
 Ask = Callable[..., "list[tuple[Any, ...]]"]
 """Runs one statement on some session and returns its rows; keyword arguments stand for ``:name`` in it."""
@@ -41,13 +41,26 @@ class Facts:
     objection: LockgateError | None = None
 
 
+class Look(NamedTuple):
+    """What is found before a commit."""
+
+    fenced: bool
+    """The fence is still ours."""
+    may_write: bool = False
+    """This session may write history."""
+    may_keep: bool = False
+    """It may record statements."""
+    is_prepared: bool = False
+    """It is set as wanted for the revision that follows; `Backend.prepare` would change nothing."""
+
+
 class Backend(Protocol):
     """One kind of database."""
 
     spoken: ClassVar[str]
     """Its name, for people."""
-    limits: ClassVar[tuple[str, ...]]
-    """What it cannot give that PostgreSQL does, each a sentence."""
+    rights: ClassVar[str]
+    """Whose session may see and end those of others."""
     keeps_history: ClassVar[bool]
     """Whether there is a schema ``lockgate``: history, lineage, fast path."""
     has_invalid_objects: ClassVar[bool]
@@ -57,6 +70,12 @@ class Backend(Protocol):
     """Whether there is a time-out for statements."""
     outlives_clients: ClassVar[bool] = False
     """Whether the server goes on with a statement whose client is gone."""
+
+    def limits(self, *, begins: bool | None) -> tuple[str, ...]:
+        """Return what it cannot give that PostgreSQL does, each a sentence.
+
+        ``begins``: a transaction of env.py's is one of the driver's from its start; None where that is not known.
+        """
 
     def connect_arguments(self, url: URL, seconds: int) -> dict[str, Any]:
         """Return what bounds the time to connect; the drivers call it differently."""
@@ -96,8 +115,8 @@ class Backend(Protocol):
     def fence(self, ask: Ask, key: Key) -> Lock:
         """Return the fence, on env.py's session."""
 
-    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool, bool]:
-        """Before a commit: is the fence still ours, may this session write history, may it keep statements."""
+    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
+        """Look before a commit; where that costs nothing, name the session for the revision that follows."""
 
     def release(self, ask: Ask, key: Key) -> None:
         """Give a fence back with the session that goes back to env.py's pool."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import DatabaseReadOnly, LockgateError
 from lockgate.runner import history, holders, statements
-from lockgate.runner.backends.backend import Ask, Backend, Facts, Key
+from lockgate.runner.backends.backend import Ask, Backend, Facts, Key, Look
 from lockgate.runner.lock import AdvisoryLock, Lock, fence_key, holds, leader_key
 from lockgate.runner.server import FINGERPRINT, examine, objection
-from lockgate.runner.session_settings import Settings, settings_statement
+from lockgate.runner.session_settings import Settings, is_kept, named_and_read, settings_statement
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.url import URL
@@ -53,9 +53,12 @@ class PostgreSQL(Backend):
     """See `Backend`, which documents each of these."""
 
     spoken = "PostgreSQL"
-    limits: ClassVar = ()
+    rights = "in pg_read_all_stats and pg_signal_backend"
     keeps_history = True
     has_invalid_objects = True
+
+    def limits(self, *, begins: bool | None) -> tuple[str, ...]:
+        return ()
 
     def connect_arguments(self, url: URL, seconds: int) -> dict[str, Any]:
         if url.drivername.partition("+")[2] in ("asyncpg", "pg8000"):
@@ -104,11 +107,11 @@ class PostgreSQL(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return AdvisoryLock(ask, int(key))
 
-    def look_again(self, ask: Ask, key: Key) -> tuple[bool, bool, bool]:
+    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
         # The rights are asked for again: a revision may have SET ROLE.
         question = f"SELECT ({holds(int(key))}), {history.MAY_WRITE}, {statements.MAY_KEEP}"
-        fenced, may_write, may_keep = ask(question)[0]
-        return bool(fenced), bool(may_write), bool(may_keep)
+        fenced, may_write, may_keep, _, *found = ask(f"{question}, {named_and_read(following)}")[0]
+        return Look(bool(fenced), bool(may_write), bool(may_keep), is_kept(following, found))
 
     def release(self, ask: Ask, key: Key) -> None:
         ask(f"SELECT pg_advisory_unlock({int(key)})")
