@@ -32,7 +32,7 @@ _ASSIGNMENT = re.compile(
 _SQL_PASSWORD = re.compile(r"(?P<word>\bPASSWORD\s+)'(?:[^']|'')*'", re.IGNORECASE)
 
 _VALUE = re.compile(r"'(?:[^']|'')*(?:'|$)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$)", re.DOTALL)
-_MYSQL_VALUE = re.compile(r"""(?P<quote>['"])(?:\\.|(?P=quote){2}|(?!(?P=quote))[^\\])*(?:(?P=quote)|\\?$)""", re.DOTALL)
+_MYSQL_VALUE = re.compile(r"""(?P<q>['"])(?:\\.|(?P=q){2}|(?!(?P=q))[^\\])*(?:(?P=q)|\\?$)""", re.DOTALL)
 
 
 def without_values(statement: str, *, mysql: bool = False) -> str:
