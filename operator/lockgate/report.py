@@ -8,7 +8,7 @@ Neither ever contains a credential: whoever builds them has redacted what came f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -147,6 +147,7 @@ def termination_message(report: Report) -> str:
         {"message": report.message[:800], "failure": _short(report.failure)},
         {"current": report.current[:5], "reached": report.reached[:5], "target": report.target[:5]},
         {"message": report.message[:100], "failure": None, "current": (), "reached": (), "target": ()},
+        {"outcome": report.outcome[:50], "reason": report.reason[:50]},
     )
     text = report_line(report)
     for step in steps:
@@ -185,30 +186,72 @@ def _record(line: str, kind: str) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(line[start:])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and record.get(MARK) == kind else None
 
 
 def _report(record: Mapping[str, Any]) -> Report:
-    failure = record.get("failure")
     return replace(
         _known(Report, record),
-        applied=tuple(_known(Applied, item) for item in record.get("applied", ())),
-        undone=tuple(_known(Applied, item) for item in record.get("undone", ())),
-        checks=tuple(_known(CheckResult, item) for item in record.get("checks", ())),
-        failure=_known(Failure, failure) if failure else None,
+        applied=tuple(_known(Applied, item) for item in _records(record.get("applied"))),
+        undone=tuple(_known(Applied, item) for item in _records(record.get("undone"))),
+        checks=tuple(_known(CheckResult, item) for item in _records(record.get("checks"))),
+        failure=next((_known(Failure, item) for item in _records([record.get("failure")])), None),
     )
 
 
+def _records(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def _known(kind: type[T], record: Mapping[str, Any]) -> T:
-    """Build ``kind`` from the keys it knows, so that older operators read newer runners and the reverse."""
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]  # T is always one of the dataclasses above
-    return kind(**{key: _frozen(value) for key, value in record.items() if key in names})
+    """Build ``kind`` from the keys it knows, so that older operators read newer runners and the reverse.
+
+    A value of another type counts as not there: whatever a container printed must not stop the operator, nor get into a
+    status that the API server then refuses. TypeError where something is missing that has no default.
+    """
+    found = {}
+    for known in fields(kind):  # type: ignore[arg-type]  # T is always one of the dataclasses above
+        read = _READERS.get(str(known.type))
+        value = read(record[known.name]) if read and known.name in record else None
+        if value is not None:
+            found[known.name] = value
+    return kind(**found)
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _text(value: Any) -> str | None:
+    # Half a surrogate pair is valid JSON, and no text that could be written anywhere.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int and abs(value) < 2**31 else None
+
+
+def _number(value: Any) -> float | None:
+    return value if type(value) in (int, float) and abs(value) < 2**31 else None  # neither NaN nor infinite
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _texts(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, list):
+        return None
+    return tuple(text for text in map(_text, value) if text is not None)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "str": _text,
+    "int": _whole,
+    "int | None": _whole,
+    "float": _number,
+    "bool": _flag,
+    "tuple[str, ...]": _texts,
+}
+"""By the annotation of a field, what reads its value; None where it is of another type."""
 
 
 def _plain(value: Report | Progress) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Runner:
 
     pid: int
     output: Path
-    database: str
+    pod: str
     code: int | None = None
     """How it ended: its exit code, or minus the signal's number."""
     signals: list[signal.Signals] = field(default_factory=list)
@@ -67,7 +67,7 @@ class ForkServer:
         self._process.kill()
         self._process.wait()
 
-    def start(self, folder: Path, output: Path, database: str, environ: dict[str, str], *argv: str) -> Runner:
+    def start(self, folder: Path, output: Path, pod: str, environ: dict[str, str], *argv: str) -> Runner:
         """Start `lockgate` with these arguments."""
         assert self._process.stdin is not None
         order = {"folder": str(folder), "output": str(output), "environ": environ, "argv": argv}
@@ -76,7 +76,7 @@ class ForkServer:
             self._process.stdin.flush()
             assert self._told.wait_for(lambda: self._started, timeout=30), "the fork server is gone"
             pid = self._started.pop()
-            runner = self._runners[pid] = Runner(pid, output, database)
+            runner = self._runners[pid] = Runner(pid, output, pod)
             self._told.notify()
             return runner
 

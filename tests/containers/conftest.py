@@ -15,13 +15,16 @@ LACKING = 3
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Start a container engine, and return what to set to reach it: DOCKER_HOST, and COMPOSE, the program."""
     script = [CHECKOUT / "cluster/containers.sh", tmp_path_factory.mktemp("containers")]
-    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():  # compiling Compose takes minutes: let it be seen
+        process = subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout
         said = list(itertools.takewhile(lambda line: line != "ready\n", process.stdout))
-        if process.poll() == LACKING and not os.environ.get("CI"):
+    with process:
+        if len(said) < 2 and process.wait() == LACKING and not os.environ.get("CI"):
             pytest.skip("no container engine")
         assert len(said) == 2, said
         yield dict(line.rstrip("\n").split("=", 1) for line in said)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -62,8 +63,8 @@ class Target:
             "LOCKGATE_HALF_APPLIED": "Resume",
             "LOCKGATE_POD": f"{self.name}-{self.pods}",
         }
-        output = self.folder / f"pod-{self.pods}"
-        self.runners.append(self.chaos.forks.start(self.folder, output, self.name, environ, "migrate"))
+        output, pod = self.folder / f"pod-{self.pods}", environ["LOCKGATE_POD"]
+        self.runners.append(self.chaos.forks.start(self.folder, output, pod, environ, "migrate"))
 
     def tend(self):
         """Look after the runners: those that ended for a passing reason are replaced until one has succeeded."""
@@ -174,18 +175,22 @@ class Chaos:
         if way():
             self.killed[way.__name__] = self.killed.get(way.__name__, 0) + 1
 
-    def _runner(self):
+    def _any_runner(self):
+        """Choose a runner, mostly one that migrates: there is more to break."""
         alive = [runner for target in self.targets for runner in target.runners]
-        return self.dice.choice(alive) if alive else None
+        names = {row[0] for row in self.administer("SELECT application_name FROM pg_stat_activity")}
+        busy = [runner for runner in alive if any(re.match(rf"lockgate {runner.pod} c\d+$", name) for name in names)]
+        chosen = busy if busy and self.dice.random() < 0.7 else alive
+        return self.dice.choice(chosen) if chosen else None
 
     def kill_process(self):
         """SIGKILL."""
-        runner = self._runner()
+        runner = self._any_runner()
         return runner is not None and runner.send(signal.SIGKILL)
 
     def end_process(self):
         """SIGTERM, as Kubernetes does it."""
-        runner = self._runner()
+        runner = self._any_runner()
         return runner is not None and signal.SIGTERM not in runner.signals and runner.send(signal.SIGTERM)
 
     def end_session(self):

@@ -20,12 +20,18 @@ with connectable.connect() as connection:
         context.run_migrations()
 """
 REVISION = '''"""number {number}"""
+from alembic import op
+
 revision = "{number}"
 down_revision = {parent!r}
 
 
 def upgrade() -> None:
-    pass
+    op.execute("CREATE TABLE {name}_{number} (id integer)")
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE {name}_{number}")
 '''
 
 
@@ -34,14 +40,14 @@ def numbered(tmp_path):
     """Make a project whose revisions are called 1, 2, 3."""
 
     def make(name: str, count: int):
-        folder = tmp_path / name
+        folder = tmp_path / f"{name}-{count}"
         (folder / "migrations").mkdir(parents=True)
         (folder / "versions").mkdir()
         (folder / "alembic.ini").write_text(INI)
         (folder / "migrations" / "env.py").write_text(ENV)
         for number in range(1, count + 1):
             parent = str(number - 1) if number > 1 else None
-            (folder / "versions" / f"{number}.py").write_text(REVISION.format(number=number, parent=parent))
+            (folder / "versions" / f"{number}.py").write_text(REVISION.format(name=name, number=number, parent=parent))
         return folder
 
     return make
@@ -63,12 +69,24 @@ def test_two_projects_with_equal_numbers_do_not_know_each_others_revisions(numbe
         assert re.search("no record", looked.output), looked.output
 
 
+def test_each_project_takes_back_what_was_applied_for_it_and_nothing_of_the_other(numbered, run, database):
+    run(numbered("shop", 4), TABLE="shop_version")
+    run(numbered("bill", 4), TABLE="bill_version")
+
+    result = run(numbered("bill", 2), "downgrade", "2", "--downgrade", "Allow", TABLE="bill_version")
+
+    assert (result.code, [step.revision for step in result.report.undone]) == (0, ["4", "3"]), result.output
+    tables = {row[0] for row in database.rows("SELECT tablename FROM pg_tables WHERE tablename ~ '_[0-9]$'")}
+    assert tables == {"shop_1", "shop_2", "shop_3", "shop_4", "bill_1", "bill_2"}
+    assert database.rows("SELECT version_num FROM shop_version") == [("4",)]
+
+
 def test_a_renamed_schema_keeps_its_lineage(numbered, run, database):
     database.rows("CREATE SCHEMA one")
-    run(numbered("new", 4), SCHEMA="one")
+    run(numbered("shop", 4), SCHEMA="one")
     database.rows("ALTER SCHEMA one RENAME TO two")
 
-    result = run(numbered("old", 2), SCHEMA="two")
+    result = run(numbered("shop", 2), SCHEMA="two")
 
     assert (result.code, result.reason) == (0, "DatabaseAhead"), result.output
     assert result.report.revisions == ("1", "2", "3", "4")
@@ -76,10 +94,10 @@ def test_a_renamed_schema_keeps_its_lineage(numbered, run, database):
 
 def test_a_tenant_that_is_there_lends_its_lineage_to_no_other(numbered, run, database):
     database.rows("CREATE SCHEMA one")
-    run(numbered("new", 4), SCHEMA="one")
+    run(numbered("shop", 4), SCHEMA="one")
     database.rows("CREATE SCHEMA two")
     database.rows("CREATE TABLE two.alembic_version AS TABLE one.alembic_version")
 
-    result = run(numbered("old", 2), SCHEMA="two")
+    result = run(numbered("shop", 2), SCHEMA="two")
 
     assert (result.code, result.reason) == (22, "DatabaseAhead"), result.output

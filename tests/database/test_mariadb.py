@@ -140,6 +140,21 @@ def test_a_signal_ends_a_long_statement_also_on_the_server(number, start, projec
     assert database.rows("SELECT * FROM people") == []
 
 
+def test_a_signal_ends_ddl_that_waits_and_the_next_run_does_it(start, run, project, database, eventually):
+    folder = project("mixed")
+    run(folder, "migrate", "--target", "m1")
+    with contextlib.closing(database.connect()) as reader:
+        reader.cursor().execute("SELECT * FROM people")
+        process = start(folder, "migrate", "--ddl-lock-timeout", "60s", FIRST=LONGER)
+        eventually(lambda: database.running(LONGER))
+        process.send(signal.SIGTERM)
+        result = process.end(timeout=25)
+        eventually(lambda: not database.running(LONGER))
+
+    assert (result.code, result.reason) == (30, "Interrupted"), result.output
+    assert run(folder, FIRST=LONGER).reason == "Migrated"
+
+
 def test_a_session_that_is_lost_before_anything_is_committed_is_tried_again(start, project, database, eventually):
     process = start(project("mixed"), FIRST="SELECT SLEEP(3)")
     (session,) = eventually(lambda: database.running("SLEEP(3)"))

@@ -154,6 +154,24 @@ def test_a_failure_in_the_second_half_is_continued_by_the_next_run(run, project,
     is_finished(database)
 
 
+@pytest.mark.parametrize(
+    ("style", "driver"), [("resumed", "psycopg"), ("resumed", "psycopg2"), ("resumed_async", "asyncpg")]
+)
+@pytest.mark.parametrize("wrong", ["INSERT INTO words VALUES (NULL)", "VACUUM nothing", "SELECT 1 / 0"])
+def test_a_statement_of_a_block_that_fails_is_not_taken_for_committed(style, driver, wrong, run, project, database):
+    folder = project(style)
+    failed = run(folder, driver=driver, WRONG=wrong)
+    assert (failed.code, failed.reason, len(failed.report.failure.committed)) == (20, "HalfApplied", 3), failed.output
+    assert database.rows("SELECT position, state FROM lockgate.statements ORDER BY position")[:3] == [
+        (position, "done") for position in (1, 2, 3)
+    ]
+
+    result = run(folder, driver=driver, **RESUME)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    is_finished(database)
+
+
 def test_a_revision_that_sends_something_else_by_now_is_not_continued(run, project, database):
     folder = project("resumed")
     run(folder, DIE_AT="after the index")

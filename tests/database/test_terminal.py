@@ -9,6 +9,8 @@ import pytest
 from terminal_screen import TerminalScreen
 
 LOCKGATE = (sys.executable, "-P", "-c", "from lockgate.runner.command_line import main; main()", "migrate")
+# Waiting for an advisory lock is waiting for a lock: here it is no reason to try again.
+PATIENT = {"LOCKGATE_DDL_LOCK_TIMEOUT": "0s"}
 # One revision that waits until it is let go, so that a test can look at it while it runs.
 WAITS = '''"""wait for {name}"""
 from alembic import op
@@ -40,7 +42,8 @@ def held(project, database):
 @pytest.fixture
 def environ(database):
     inherited = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
-    return {**inherited, "DATABASE_URL": database.url(), "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    terminal = {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    return {**inherited, **terminal, **PATIENT, "DATABASE_URL": database.url()}
 
 
 @pytest.fixture
@@ -118,3 +121,17 @@ def test_a_program_that_reads_the_output_gets_lines(project, start):
 
     assert "\x1b" not in said
     assert "lockgate: applying 1/4 r1" in said
+
+
+def test_a_downgrade_is_a_table_too(screen, project, run, environ):
+    folder = project("sync")
+    for number in (2, 3, 4):
+        with (folder.parent / "revisions" / f"r{number}.py").open("a") as file:
+            file.write("\n\ndef downgrade():\n    op.execute('SELECT 1')\n")
+    run(folder)
+    command = (*LOCKGATE[:-1], "downgrade", "r1", "--downgrade", "Allow")
+
+    assert screen.ended(screen.start(folder, *command, **environ)) == 0
+    said = screen.everything
+    assert [line.split()[1] for line in said if line.startswith("  ✓")] == ["r4", "r3", "r2"]
+    assert any(line.startswith("lockgate: Downgraded: ") for line in said)

@@ -8,18 +8,17 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 from lockgate.errors import AlembicNotInstalled, InvalidConfiguration, LockgateError
 from lockgate.runner.arguments import read_arguments
 from lockgate.runner.completion import completion_script
-from lockgate.runner.configuration import read_configuration
-from lockgate.runner.progress import Narrator
+from lockgate.runner.configuration import Configuration, read_configuration
+from lockgate.runner.progress import Narrator, View
 from lockgate.runner.project_file import read_project_file, working_directory
 from lockgate.runner.publication import Publisher, plain_report
 from lockgate.runner.redaction import Redactor
 from lockgate.runner.refusal import refuse
-from lockgate.runner.terminal import open_terminal
 
 __all__ = ["execute", "main"]
 
@@ -55,8 +54,7 @@ def execute(argv: Sequence[str]) -> int:
         configuration = read_configuration(command, flags, os.environ, read_project_file(named, working_directory()))
     except InvalidConfiguration as error:
         return refuse(error, argv, os.environ)
-    watched = command in WATCHED and configuration.output == "plain"
-    view = open_terminal(os.environ) if watched else None
+    view = _view(command, configuration)
     narrator = Narrator(output=configuration.output, redact=Redactor([configuration.url]), view=view)
     publish = Publisher(narrator, configuration.termination_message)
     try:
@@ -67,6 +65,18 @@ def execute(argv: Sequence[str]) -> int:
         return commands.WORK[command](configuration, narrator, publish)
     except LockgateError as error:
         return publish(plain_report(error))
+
+
+def _view(command: str, configuration: Configuration) -> View | None:
+    """Return what draws on the terminal, where somebody watches there."""
+    stream = cast("TextIO | None", sys.stdout)  # None where the process has none
+    if command not in WATCHED or configuration.output != "plain" or stream is None or stream.closed:
+        return None
+    if not stream.isatty():
+        return None
+    from lockgate.runner.terminal import open_terminal  # noqa: PLC0415  # most runs have no terminal
+
+    return open_terminal(os.environ)
 
 
 def _require_alembic() -> None:

@@ -70,11 +70,17 @@ def read_configuration(
                 f"`lockgate {command}` needs a {option.metavar}.", advice=f"It means: {option.help}."
             )
         try:
-            values[option.field] = option.parse(text)
+            values[option.field] = option.parse(_writable(text))
         except (ValueError, RecursionError) as error:  # RecursionError: JSON in JSON in JSON
             why = "nested too deeply" if isinstance(error, RecursionError) else error
             raise InvalidConfiguration(f"{place} is {text!r}: {why}.", advice=f"It means: {option.help}.") from None
     return Configuration(command=command, url=environ.get(values["database_env"], ""), **values)
+
+
+def _writable(text: str) -> str:
+    if "\0" in text or r"\u0000" in text:
+        raise ValueError("with a character (NUL) that no database and no file name takes")
+    return text
 
 
 def _said(

@@ -132,7 +132,7 @@ class EnvironmentEntry:
         """Yield the revisions to apply; what follows a ``yield`` happens when that revision's transaction is over."""
         seen = self._by_context[id(context)]
         try:
-            seen.ran, seen.rows = True, tuple(rows)
+            seen.ran, seen.rows = True, tuple(map(str, rows))  # a table of bytes is none of Alembic's
             steps = self._course.steps(seen, context)
             for step in steps:
                 declared_by(step)  # what cannot be meant is refused before anything is applied

@@ -35,6 +35,9 @@ class Interruption:
 
     def __init__(self) -> None:
         self.cause: LockgateError | None = None
+        self.awaits_answer: Callable[[], bool] = lambda: False
+        """Whether a statement runs of which only the server's answer says what it has committed. It is cancelled, and
+        `StopRequested` is raised when the answer is there."""
         self._asked = threading.Event()
         self._ended = threading.Event()
         self._raised = False
@@ -94,7 +97,7 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the signature is Python's
         self._signalled(number)
-        if not self._raised and not self._ended.is_set():
+        if not self._raised and not self._ended.is_set() and not self.awaits_answer():
             self._raised = True
             # An event loop of env.py's logs what is raised in its tasks while they are cut off: tracebacks of no use.
             logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)

@@ -17,7 +17,7 @@ from lockgate.runner.dbapi import dbapi_of, raw
 from lockgate.runner.half_applied import finished
 from lockgate.runner.implicit_commits import Follower, keeps_statements
 from lockgate.runner.ledger import Ledger, commits_by_itself, commits_inside, is_in_transaction, is_repeatable
-from lockgate.runner.resumption import fits_transaction, instead, is_harmless, proof, same
+from lockgate.runner.resumption import fails_whole, fits_transaction, instead, is_harmless, proof, same
 from lockgate.runner.statements import DONE, MAY_KEEP, STARTED, Kept, Part, forget_one, upsert
 
 __all__ = ["Journal"]
@@ -195,15 +195,10 @@ class Journal:
         if id(dbapi) in self._wrapped:
             self._wrapped.discard(id(dbapi))
             raw(dbapi, "ROLLBACK")
-        elif kept is not None and self.is_marked and commits_by_itself(dbapi) and _is_whole(kept.text):
+        elif kept is not None and self.is_marked and commits_by_itself(dbapi) and fails_whole(kept.text):
             raw(dbapi, forget_one(self._part, kept.position))
 
 
 def _rows(cursor: Any) -> int:
     found = getattr(cursor, "rowcount", -1)
     return found if isinstance(found, int) else -1
-
-
-def _is_whole(statement: str) -> bool:
-    """Return whether nothing of a statement stays when it fails, or only what the next try of it clears away."""
-    return is_repeatable(statement) or proof(statement) is not None

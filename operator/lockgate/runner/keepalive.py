@@ -40,4 +40,5 @@ def keep_alive(connection: Any) -> None:
 def _descriptor(connection: Any) -> int:
     driver = getattr(connection, "driver_connection", None) or connection
     transport = getattr(driver, "_transport", None)  # asyncpg's
+    driver = getattr(driver, "_sock", None) or driver  # PyMySQL's
     return int(transport.get_extra_info("socket").fileno() if transport is not None else driver.fileno())

@@ -22,10 +22,12 @@ from sqlalchemy.engine.url import URL, make_url
 
 from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.runner import outcome
+from lockgate.runner.arrival import in_own_transaction
 from lockgate.runner.backends import backend_of, kind_of
 from lockgate.runner.configuration import Configuration
 from lockgate.runner.connection import is_own_thread
-from lockgate.runner.dbapi import asking
+from lockgate.runner.dbapi import asking, dbapi_of
+from lockgate.runner.ledger import is_in_transaction
 from lockgate.runner.position import Position, Verdict, compare
 from lockgate.runner.progress import Narrator
 from lockgate.runner.project import Project
@@ -78,6 +80,8 @@ class Rendering:
         self.positions: list[tuple[Position, Verdict]] = []
         """Each version table that env.py configured."""
         self.planned: list[Planned] = []
+        self.begins: bool | None = None
+        """A transaction of env.py's begins before its first statement; None where env.py gave no connection."""
         self.unread: list[str] = []
         """Why another database that env.py configured could not be read."""
 
@@ -104,6 +108,9 @@ class Rendering:
         """Find where the version table is, and return what differs from what env.py wants."""
         target = make_url(url) if url is not None else connection.engine.url if connection is not None else self._own
         self._narrator.redact.learn(target.render_as_string(hide_password=False))
+        if connection is not None:
+            with in_own_transaction(connection):
+                self.begins = is_in_transaction(dbapi_of(connection))
         rows = self._look(target, options.get("version_table_schema") or "", options.get("version_table"))
         return {
             "output_buffer": self._buffer,

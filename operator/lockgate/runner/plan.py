@@ -34,11 +34,7 @@ def graph(script: ScriptDirectory) -> dict[str, tuple[str, ...]]:
     try:
         return {revision.revision: tuple(revision._all_down_revisions) for revision in script.walk_revisions()}
     except (Exception, SystemExit) as error:  # revision files are the user's code: anything can come out of them
-        said = str(error).splitlines()[0] if str(error) else ""
-        raise InvalidRevisions(
-            f"The revision files cannot be read: {type(error).__name__}: {said}".rstrip(": ")[:500] + ".",
-            advice="`alembic history` in this image shows the same.",
-        ) from error
+        raise _unreadable(error) from error
 
 
 def pending(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[RevisionStep]:
@@ -51,6 +47,16 @@ def pending(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[R
         return list(script._upgrade_revs(target, current))
     except CommandError as error:
         raise _no_plan(script, target, str(error)) from error
+    except (Exception, SystemExit) as error:  # one without upgrade() is an AttributeError
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: BaseException) -> InvalidRevisions:
+    said = str(error).splitlines()[0] if str(error) else ""
+    return InvalidRevisions(
+        f"The revision files cannot be read: {type(error).__name__}: {said}".rstrip(": ")[:500] + ".",
+        advice="`alembic history` or `alembic upgrade --sql` in this image shows the same.",
+    )
 
 
 def _no_plan(script: ScriptDirectory, target: str, said: str) -> InvalidRevisions:

@@ -25,8 +25,8 @@ __all__ = ["show_plan"]
 def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
     """Plan; with SQL where env.py takes part, else from the revision files alone."""
     project = load_project(configuration, working_directory(), os.environ)
-    own = make_url(project.url.strip())
     with opened(project.url, narrator, "plan") as (_, connection):
+        own = make_url(project.url.strip())  # only now: `opened` says what is wrong with it
 
         def read(url: URL, schema: str, table: str) -> Position:
             if place(url) != place(own):
@@ -42,7 +42,9 @@ def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
         if trouble or not rendering.positions:
             return _without_sql(configuration, project, connection, trouble or "it runs no migration in offline mode")
     return _answer(
-        rendering.positions, rendering.planned, (*_limits(connection, rendering.planned), *_unread(rendering))
+        rendering.positions,
+        rendering.planned,
+        (*_limits(connection, rendering.planned, rendering.begins), *_unread(rendering)),
     )
 
 
@@ -58,9 +60,9 @@ def _render(rendering: Rendering, project: Project) -> str:
     return ""
 
 
-def _limits(connection: OwnConnection, planned: list[Planned]) -> tuple[str, ...]:
+def _limits(connection: OwnConnection, planned: list[Planned], begins: bool | None) -> tuple[str, ...]:
     """Say what this kind of database cannot give, where there is anything to apply."""
-    return connection.backend.limits if planned else ()
+    return connection.backend.limits(begins=begins) if planned else ()
 
 
 def _unread(rendering: Rendering) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ def _without_sql(configuration: Configuration, project: Project, connection: Own
     note = "see the warning"
     planned = [Planned(step.revision.revision, step.doc or "", position.name, None, note) for step in verdict.steps]
     warning = f"No revision can be rendered, because env.py does not work in Alembic's offline mode: {trouble}."
-    warnings = (warning, *_limits(connection, planned)) if planned else ()
+    warnings = (warning, *_limits(connection, planned, None)) if planned else ()
     return _answer([(position, verdict)], planned, warnings)
 
 

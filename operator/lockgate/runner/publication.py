@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ def plain_report(error: LockgateError) -> Report:
     return Report(outcome_of(error), error.reason, str(error), exit_code=error.exit_code, retryable=error.retryable)
 
 
+LONGEST = 3000
+"""Characters of a report's message."""
+
+
 class Publisher:
     """Publishes one report, once; call it with the report, it returns the exit code."""
 
@@ -36,7 +41,7 @@ class Publisher:
     def __call__(self, report: Report, details: Mapping[str, Any] | None = None, lines: Sequence[str] = ()) -> int:
         """Write the report wherever it has to go, redacted; ``details`` (JSON) or ``lines`` (for people) go with it."""
         redact = self._narrator.redact
-        report = redact.report(report)
+        report = redact.report(replace(report, message=_shortened(report.message)))
         if self._file:
             try:
                 Path(self._file).write_text(termination_message(report), encoding="utf-8")
@@ -45,6 +50,11 @@ class Publisher:
                 self._narrator.tell("unwritable", f"cannot write {self._file}: {error.strerror}")
         self._narrator.conclude(report, _redacted(redact, details or {}), [redact(line) for line in lines])
         return report.exit_code
+
+
+def _shortened(message: str) -> str:
+    """Cut a sentence that nobody would read to its end: a version table can hold anything."""
+    return message if len(message) <= LONGEST else f"{message[:LONGEST]} ..."
 
 
 def _redacted(redact: Redactor, value: Any) -> Any:

@@ -21,10 +21,12 @@ __all__ = ["MASK", "Redactor"]
 MASK = "***"
 
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth", re.IGNORECASE)
-_URL_USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@'\"]+@", re.IGNORECASE)
-_WEB_QUERY = re.compile(r"(?P<address>https?://[^\s?'\"]+\?)(?!\*)[^\s'\"]+", re.IGNORECASE)
+# None of these begins with a repetition, nor has an unbounded one inside a word: what a database, an env.py or a
+# revision says can be a word of megabytes, and must not take the square of its length.
+_URL_USER = re.compile(r"(?P<scheme>[a-z0-9+.-]://)[^\s/@'\"]+@", re.IGNORECASE)
+_WEB_QUERY = re.compile(r"(?P<address>https?://[^\s?'\"]{1,500}\?)(?!\*)[^\s'\"]+", re.IGNORECASE)
 _ASSIGNMENT = re.compile(
-    r"(?P<name>\b\w*(?:password|passwd|pwd|secret|token)\w*[\"']?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&,;'\")]+)",
+    r"(?P<name>(?:password|passwd|pwd|secret|token)\w{0,60}[\"']?\s{0,99}[=:]\s{0,99})('[^']*'|\"[^\"]*\"|[^\s&,;'\")]+)",
     re.IGNORECASE,
 )
 _SQL_PASSWORD = re.compile(r"(?P<word>\bPASSWORD\s+)'(?:[^']|'')*'", re.IGNORECASE)

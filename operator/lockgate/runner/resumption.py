@@ -9,7 +9,7 @@ from lockgate.runner.index_work import valid_index
 from lockgate.runner.ledger import bare, is_repeatable
 from lockgate.runner.statements import STARTED, Kept, digest, shortened
 
-__all__ = ["fits_transaction", "instead", "is_harmless", "obstacle", "proof", "same"]
+__all__ = ["fails_whole", "fits_transaction", "instead", "is_harmless", "obstacle", "proof", "same"]
 
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _DROPPED = re.compile(
@@ -23,6 +23,8 @@ _HELD = re.compile(
     r"(?!\s+(?:DATABASE|TABLESPACE|SUBSCRIPTION|SYSTEM)\b)(?!.*\b(?:CONCURRENTLY|COMMIT|ROLLBACK)\b)",
     re.IGNORECASE | re.DOTALL,
 )
+_IN_PARTS = re.compile(r"(?:CALL|DO|CLUSTER|REINDEX)\b", re.IGNORECASE)
+"""Statements that may commit a part of what they do."""
 
 
 def fits_transaction(statement: str) -> bool:
@@ -31,6 +33,13 @@ def fits_transaction(statement: str) -> bool:
     Not so what PostgreSQL refuses there, and what may commit by itself. Doubt means no.
     """
     return bool(_HELD.match(bare(statement)))
+
+
+def fails_whole(statement: str) -> bool:
+    """Return whether nothing of a statement stays when the server says that it failed, or only what is cleared away."""
+    text = bare(statement)
+    in_parts = _IN_PARTS.match(text) or re.search(r"\bCONCURRENTLY\b", text, re.IGNORECASE) or ";" in text
+    return is_harmless(statement) or not in_parts
 
 
 def proof(statement: str) -> str | None:

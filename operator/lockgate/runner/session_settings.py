@@ -25,6 +25,9 @@ _UNITS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 IDLE_IN_TRANSACTION_MS = 600_000
 """A paused pod that sits on locks loses its session after this time."""
 
+LONGEST_MS = 2**31 - 1
+"""What PostgreSQL takes as a time-out: 24 days."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -66,7 +69,7 @@ def settings_statement(settings: Settings) -> str:
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
     }
     rows = [f"({_quoted(name)}, {_quoted(value)}, false)" for name, value in exact.items()]
-    rows += [f"({_quoted(name)}, '{value}', true)" for name, value in stricter.items() if value]
+    rows += [f"({_quoted(name)}, '{min(value, LONGEST_MS)}', true)" for name, value in stricter.items() if value]
     return (
         "SELECT count(set_config(wanted.name, wanted.value, false)) FROM (VALUES "
         + ", ".join(rows)

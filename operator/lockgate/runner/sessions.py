@@ -84,6 +84,8 @@ class EnvironmentSessions:
         """Sessions of env.py's open connections, also for the thread that cancels."""
         self.abandoned: set[int] = set()
         """Sessions of which the client went away in the middle of a statement; MySQL goes on with it."""
+        self._awaited = False
+        interruption.awaits_answer = lambda: self._awaited
         self._files: dict[int, Any] = {}
         """Open connections to SQLite, which only this process can interrupt."""
         self.running: Statement | None = None
@@ -174,6 +176,7 @@ class EnvironmentSessions:
             self.preparation.prepare(connection, statement)
             self._interruption.check()
         self.running = Statement(connection.info.get("lockgate_session", 0), statement, time.monotonic())
+        self._awaited = backend_of(connection.dialect.name).outlives_clients
         if patient:
             dbapi = dbapi_of(connection)
             connection.info["lockgate_lock_timeout"] = raw(dbapi, "SELECT current_setting('lock_timeout')")[0][0]
@@ -183,11 +186,13 @@ class EnvironmentSessions:
     def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         if is_own_thread() or connection.dialect.name not in KINDS:
             return
-        self.running = None
+        self.running, awaited, self._awaited = None, self._awaited, False
         if is_patient(statement) and self.preparation is not None:
             self.preparation.done(connection, statement)  # before it is settled: the next try leaves it out then
         self.journal.after(connection, cursor, statement)
         _restore(connection)
+        if awaited:
+            self._interruption.check()
 
     def _commits(self, connection: Any) -> None:
         if _is_followed(connection):
@@ -208,7 +213,7 @@ class EnvironmentSessions:
     def _error(self, context: Any) -> None:
         if is_own_thread() or (context.engine is not None and context.engine.dialect.name not in KINDS):
             return
-        statement, self.running = self.running, None
+        statement, self.running, self._awaited = self.running, None, False
         left = context.is_disconnect or not isinstance(context.original_exception, Exception)
         known = context.engine if context.engine is not None else context.connection
         if left and statement is not None and known is not None and backend_of(known.dialect.name).outlives_clients:

@@ -75,20 +75,24 @@ def _wanted(holders: tuple[LockHolder, ...]) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
+_NO_RIGHT = ("42501", "1095", "1227", "42000", "HY000")
+"""SQLSTATE, or MySQL's number, which drivers may hide behind one of the last two."""
+
+
 def _end(connection: OwnConnection, holder: LockHolder) -> bool:
     if not (holder.since or holder.address):
         raise Refused(
             f"This role may not see when the session of pid {holder.pid} began, so it cannot be told from another.",
-            advice=f"Use the role {holder.role}, or one in pg_read_all_stats and pg_signal_backend.",
+            advice=f"Use the role {holder.role}, or one {connection.backend.rights}.",
         )
     try:
         return connection.backend.end_session(connection, holder)
     except DBAPIError as caught:
-        if outcome.sqlstate_of(caught) != "42501":
+        if outcome.code_of(caught) not in _NO_RIGHT:
             raise
         raise Refused(
             f"This role may not end the session of pid {holder.pid}: {outcome.brief(caught)}.",
-            advice=f"Use the role {holder.role}, or one in pg_signal_backend.",
+            advice=f"Use the role {holder.role}, or one {connection.backend.rights}.",
         ) from caught
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lockgate.runner.index_work import index_work
 from lockgate.runner.ledger import Ledger, is_repeatable, only_reads
-from lockgate.runner.resumption import fits_transaction, instead, is_harmless, obstacle, proof, same
+from lockgate.runner.resumption import fails_whole, fits_transaction, instead, is_harmless, obstacle, proof, same
 from lockgate.runner.statements import DONE, STARTED, Kept, Part, digest, kept_statements, upsert
 
 
@@ -197,6 +197,22 @@ def test_what_a_statement_builds_is_read_from_it(statement, exact, words):
 )
 def test_only_what_is_allowed_there_is_put_into_a_transaction(statement, fits):
     assert fits_transaction(statement) is fits
+
+
+@pytest.mark.parametrize(
+    ("statement", "whole"),
+    [
+        ("CREATE INDEX CONCURRENTLY i ON t (a)", True),
+        ("CREATE DATABASE d", True),
+        ("VACUUM t", True),
+        ("CALL p()", False),
+        ("CLUSTER", False),
+        ("ALTER TABLE t DETACH PARTITION p CONCURRENTLY", False),
+        ("CREATE DATABASE d; CREATE DATABASE e", False),
+    ],
+)
+def test_of_most_statements_that_fail_nothing_stays(statement, whole):
+    assert fails_whole(statement) is whole
 
 
 @pytest.mark.parametrize(

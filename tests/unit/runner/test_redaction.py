@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,3 +79,10 @@ def test_a_report_and_a_progress_are_redacted_in_all_free_texts():
 
 def test_a_secret_in_json_is_masked_also_where_the_json_is_broken():
     assert Redactor()('{"tenant": "a", "db_password": "hunter 22"') == f'{{"tenant": "a", "db_password": {MASK}'
+
+
+@pytest.mark.parametrize("word", ["r", "token", "http://", "://a", "password=", "a:", "PASSWORD ", "x="])
+def test_a_word_without_end_is_redacted_as_any_other(word):
+    text = f"{word * (200_000 // len(word))} password=s3cret"
+
+    assert Redactor()(text).endswith("password=***")

@@ -59,8 +59,8 @@ class Backend(Protocol):
 
     spoken: ClassVar[str]
     """Its name, for people."""
-    limits: ClassVar[tuple[str, ...]]
-    """What it cannot give that PostgreSQL does, each a sentence."""
+    rights: ClassVar[str]
+    """Whose session may see and end those of others."""
     keeps_history: ClassVar[bool]
     """Whether there is a schema ``lockgate``: history, lineage, fast path."""
     has_invalid_objects: ClassVar[bool]
@@ -70,6 +70,12 @@ class Backend(Protocol):
     """Whether there is a time-out for statements."""
     outlives_clients: ClassVar[bool] = False
     """Whether the server goes on with a statement whose client is gone."""
+
+    def limits(self, *, begins: bool | None) -> tuple[str, ...]:
+        """Return what it cannot give that PostgreSQL does, each a sentence.
+
+        ``begins``: a transaction of env.py's is one of the driver's from its start; None where that is not known.
+        """
 
     def connect_arguments(self, url: URL, seconds: int) -> dict[str, Any]:
         """Return what bounds the time to connect; the drivers call it differently."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import (
     DatabaseReadOnly,
@@ -33,6 +33,8 @@ __all__ = ["OLDEST", "MySQL", "commits_by_itself", "judge_server"]
 
 OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
 PROBES = 5
+IDLE_SECONDS = 28800
+"""The server's own default; installations set less."""
 
 _FINGERPRINT = "concat_ws(' ', DATABASE(), @@hostname, @@port, @@datadir, @@server_id)"
 _COMMENT = re.compile(r"/\*M?!\d*|/\*.*?\*/|--\s[^\n]*|#[^\n]*", re.DOTALL)
@@ -55,14 +57,18 @@ class MySQL(Backend):
     """See `Backend`, which documents each of these."""
 
     spoken = "MySQL and MariaDB"
-    limits: ClassVar = (
-        "MySQL and MariaDB commit every DDL statement by itself: a revision that fails half way stays half applied.",
-        "No history is kept there, so each run imports the application, and a database that is ahead of its image is"
-        " refused.",
-    )
+    rights = "with PROCESS and CONNECTION ADMIN (MySQL: CONNECTION_ADMIN)"
     keeps_history = False
     has_invalid_objects = False
     outlives_clients = True
+
+    def limits(self, *, begins: bool | None) -> tuple[str, ...]:
+        return (
+            "MySQL and MariaDB commit every DDL statement by itself: a revision that fails half way stays half"
+            " applied.",
+            "No history is kept there, so each run imports the application, and a database that is ahead of its image"
+            " is refused.",
+        )
 
     def connect_arguments(self, url: URL, seconds: int) -> dict[str, Any]:
         name = "connection_timeout" if url.drivername.endswith("+mysqlconnector") else "connect_timeout"
@@ -72,21 +78,18 @@ class MySQL(Backend):
         return url
 
     def prepare(self, ask: Ask, settings: Settings) -> None:
-        wanted = []
+        # A session that waits for Python is not to be ended: its lock would go with it.
+        wanted = [f"wait_timeout = greatest(@@wait_timeout, {IDLE_SECONDS})"]
         if settings.lock_timeout_ms:
             seconds = max(1, math.ceil(settings.lock_timeout_ms / 1000))  # the server knows whole seconds only
-            wanted = [
-                f"{name} = least(@@{name}, {seconds})" for name in ("lock_wait_timeout", "innodb_lock_wait_timeout")
-            ]
-        if settings.statement_timeout_ms:
-            limit = settings.statement_timeout_ms
-            wanted.append("sql_mode = @@sql_mode")  # something for the comma to follow
-            seconds_limit = f"if(@@max_statement_time = 0, {limit / 1000}, least(@@max_statement_time, {limit / 1000}))"
-            query_limit = f"if(@@max_execution_time = 0, {limit}, least(@@max_execution_time, {limit}))"
-            wanted[-1] += f" /*M! , max_statement_time = {seconds_limit} */"
-            wanted[-1] += f" /*!80000 , max_execution_time = {query_limit} */"
-        if wanted:
-            ask("SET SESSION " + ", ".join(wanted))
+            names = ("lock_wait_timeout", "innodb_lock_wait_timeout")
+            wanted += [f"{name} = least(@@{name}, {seconds})" for name in names]
+        sql = "SET SESSION " + ", ".join(wanted)
+        if limit := settings.statement_timeout_ms:
+            statement = f"if(@@max_statement_time = 0, {limit / 1000}, least(@@max_statement_time, {limit / 1000}))"
+            query = f"if(@@max_execution_time = 0, {limit}, least(@@max_execution_time, {limit}))"
+            sql += f" /*M! , max_statement_time = {statement} */ /*!80000 , max_execution_time = {query} */"
+        ask(sql)
 
     def forbid_writes(self, ask: Ask) -> None:
         ask("SET SESSION TRANSACTION READ ONLY")

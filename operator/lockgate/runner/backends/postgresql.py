@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import DatabaseReadOnly, LockgateError
 from lockgate.runner import history, holders, statements
@@ -53,9 +53,12 @@ class PostgreSQL(Backend):
     """See `Backend`, which documents each of these."""
 
     spoken = "PostgreSQL"
-    limits: ClassVar = ()
+    rights = "in pg_read_all_stats and pg_signal_backend"
     keeps_history = True
     has_invalid_objects = True
+
+    def limits(self, *, begins: bool | None) -> tuple[str, ...]:
+        return ()
 
     def connect_arguments(self, url: URL, seconds: int) -> dict[str, Any]:
         if url.drivername.partition("+")[2] in ("asyncpg", "pg8000"):

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import LockgateError, Refused, UnsupportedDatabase
 from lockgate.runner.backends.backend import Ask, Backend, Facts, Key, Look
@@ -27,16 +27,23 @@ class SQLite(Backend):
     """See `Backend`, which documents each of these."""
 
     spoken = "SQLite"
-    limits: ClassVar = (
-        "Python's driver commits each DDL statement of SQLite by itself, unless the revision has written rows before it"
-        " or env.py makes the driver begin: a revision that fails half way can stay half applied.",
-        "No history is kept on SQLite, so each run imports the application, and a database that is ahead of its image"
-        " is refused.",
-        "The lock is one of the file system: on a network file system it may mean nothing to other machines.",
-    )
+    rights = "of the operating system that may"
     keeps_history = False
     has_invalid_objects = False
     limits_statements = False
+
+    def limits(self, *, begins: bool | None) -> tuple[str, ...]:
+        unless = "the revision has written rows before it" + (", or env.py makes the driver begin" * (begins is None))
+        half_way = (
+            f"Python's driver commits each DDL statement of SQLite by itself, unless {unless}: a revision that fails"
+            " half way can stay half applied."
+        )
+        return (
+            *(() if begins else (half_way,)),
+            "No history is kept on SQLite, so each run imports the application, and a database that is ahead of its"
+            " image is refused.",
+            "The lock is one of the file system: on a network file system it may mean nothing to other machines.",
+        )
 
     def connect_arguments(self, url: URL, seconds: int) -> dict[str, Any]:
         return {}

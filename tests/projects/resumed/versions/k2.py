@@ -38,6 +38,8 @@ def upgrade() -> None:
         reached("in a block")
         op.execute(words.insert().values(word=os.environ.get("WORD", "by itself"), seen=False))
         reached("after a statement of a block")
+        if os.environ.get("WRONG"):
+            op.execute(os.environ["WRONG"])
         op.execute("CREATE INDEX CONCURRENTLY words_word ON words (word)")
         reached("after the index")
     op.execute("ALTER TABLE words ADD COLUMN length integer")
