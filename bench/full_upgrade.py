@@ -6,7 +6,7 @@ from histories import History
 from measuring import Figure, Ran, in_turn, median_ratio, run
 
 
-def full_upgrade(history: History, rounds: int = 5) -> Figure:
+def full_upgrade(history: History, rounds: int = 3) -> Figure:
     """Measure the time of the whole process, each side on fresh databases."""
 
     def ours() -> Ran:
@@ -20,7 +20,7 @@ def full_upgrade(history: History, rounds: int = 5) -> Figure:
     return Figure(f"full upgrade, {history.name}", ratio, 1.05, "x plain Alembic's time")
 
 
-def client_cpu(history: History, count: int, rounds: int = 5) -> Figure:
+def client_cpu(history: History, count: int, rounds: int = 3) -> Figure:
     """Measure user and system time of the process, without the server's."""
 
     def ours() -> Ran:
