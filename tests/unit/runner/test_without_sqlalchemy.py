@@ -116,18 +116,18 @@ def test_an_outline_has_the_digest_that_alembic_gives_the_project(style, monkeyp
 @pytest.mark.parametrize(
     "lines",
     [
-        "script_location = shop:migrations\nversion_locations = shop:more",
-        "script_location = %(here)s/shop/migrations\nversion_locations = %(here)s/a %(here)s/b",
-        "script_location = shop/migrations\nversion_locations = a:b\nversion_path_separator = os",
-        "script_location = shop/migrations\nversion_table = v\nversion_table_schema = s",
+        "script_location = outlined:migrations\nversion_locations = outlined:more",
+        "script_location = %(here)s/outlined/migrations\nversion_locations = %(here)s/a %(here)s/b",
+        "script_location = outlined/migrations\nversion_locations = a:b\nversion_path_separator = os",
+        "script_location = outlined/migrations\nversion_table = v\nversion_table_schema = s",
     ],
 )
 def test_folders_are_found_without_importing_the_package_that_holds_them(lines, tmp_path, monkeypatch):
-    for name in ("shop/migrations", "shop/more", "a", "b"):
+    for name in ("outlined/migrations", "outlined/more", "a", "b"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "one.py").write_text(f"# {name}\n")
-    (tmp_path / "shop" / "__init__.py").write_text("")
-    (tmp_path / "shop" / "migrations" / "env.py").write_text("")
+    (tmp_path / "outlined" / "__init__.py").write_text("")
+    (tmp_path / "outlined" / "migrations" / "env.py").write_text("")
     (tmp_path / "alembic.ini").write_text(f"[alembic]\nprepend_sys_path = .\n{lines}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
