@@ -10,8 +10,8 @@ import pytest
 from broken_network import Proxy
 
 from lockgate.errors import DatabaseUnreachable
-from lockgate.runner.connection import Database, parse_url
-from lockgate.runner.session_settings import Settings
+from lockgate.runner.database.connection import Database, parse_url
+from lockgate.runner.database.session_settings import Settings
 
 COUNTING = "SELECT count(*) FROM generate_series(1, 100000000000) AS n"
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from lockgate.runner.declared_locks import DeclaredLocks, take
+from lockgate.runner.entry.declared_locks import DeclaredLocks, take
 
 
 @pytest.fixture

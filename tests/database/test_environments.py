@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.runner.lock import fence_key
+from lockgate.runner.database.lock import fence_key
 
 SEQUENCES = {"revisions": ["r1", "r2", "r3", "r4"], "transactional": ["t1", "t2", "t3"]}
 

@@ -10,9 +10,9 @@ import pytest
 
 CONTESTANT = """
     import sys, time, random
-    from lockgate.runner.connection import Database, parse_url
-    from lockgate.runner.lock import acquire
-    from lockgate.runner.session_settings import Settings
+    from lockgate.runner.database.connection import Database, parse_url
+    from lockgate.runner.database.lock import acquire
+    from lockgate.runner.database.session_settings import Settings
 
     database = Database(parse_url(sys.argv[1]), Settings(resource="contest", pod=sys.argv[2]))
     connection, work = database.connect("leader"), database.connect("leader")

@@ -12,10 +12,10 @@ from dataclasses import replace
 import pytest
 
 from lockgate.runner.command_line import execute
-from lockgate.runner.connection import Database, parse_url
-from lockgate.runner.holders import end_session, find_holders
-from lockgate.runner.lock import leader_key
-from lockgate.runner.session_settings import Settings
+from lockgate.runner.database.backends.postgresql_holders import end_session, find_holders
+from lockgate.runner.database.connection import Database, parse_url
+from lockgate.runner.database.lock import leader_key
+from lockgate.runner.database.session_settings import Settings
 
 # The projects run in this process, and what they are warned of is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")

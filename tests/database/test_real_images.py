@@ -42,7 +42,10 @@ def test_the_oldest_alembic_and_sqlalchemy_report_a_failure_the_same(environment
 
 def test_the_zipapp_ends_with_the_exit_code(tmp_path, project, database):
     source = Path(__file__).parents[2] / "operator" / "lockgate"
-    for path in [*(source / name for name in ("__init__.py", "errors.py", "report.py")), *source.glob("runner/**/*.py")]:
+    for path in [
+        *(source / name for name in ("__init__.py", "errors.py", "report.py")),
+        *source.glob("runner/**/*.py"),
+    ]:
         copy = tmp_path / "app" / "lockgate" / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import NoReturn, TextIO, cast
 
 from lockgate.errors import AlembicNotInstalled, InvalidConfiguration, LockgateError
-from lockgate.runner.arguments import read_arguments
-from lockgate.runner.completion import completion_script
-from lockgate.runner.configuration import Configuration, read_configuration
-from lockgate.runner.progress import Narrator, View
-from lockgate.runner.project_file import read_project_file, working_directory
-from lockgate.runner.publication import Publisher, plain_report
-from lockgate.runner.redaction import Redactor
-from lockgate.runner.refusal import refuse
+from lockgate.runner.invocation.arguments import read_arguments
+from lockgate.runner.invocation.completion import completion_script
+from lockgate.runner.invocation.configuration import Configuration, read_configuration
+from lockgate.runner.invocation.project_file import read_project_file, working_directory
+from lockgate.runner.invocation.refusal import refuse
+from lockgate.runner.output.progress import Narrator, View
+from lockgate.runner.output.publication import Publisher, plain_report
+from lockgate.runner.output.redaction import Redactor
 
 __all__ = ["execute", "main"]
 
@@ -74,7 +74,7 @@ def _view(command: str, configuration: Configuration) -> View | None:
         return None
     if not stream.isatty():
         return None
-    from lockgate.runner.terminal import open_terminal  # noqa: PLC0415  # most runs have no terminal
+    from lockgate.runner.output.terminal import open_terminal  # noqa: PLC0415  # most runs have no terminal
 
     return open_terminal(os.environ)
 

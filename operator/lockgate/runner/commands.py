@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lockgate.errors import Interrupted, LockgateError
-from lockgate.runner import outcome
-from lockgate.runner.configuration import Configuration
+from lockgate.runner.database import outcome
 from lockgate.runner.interruption import Interruption, StopRequested
-from lockgate.runner.progress import Narrator
-from lockgate.runner.publication import Publisher, plain_report
+from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.output.publication import Publisher, plain_report
 
 if TYPE_CHECKING:
-    from lockgate.runner.answer import Answer
+    from lockgate.runner.inspection.answer import Answer
 
 __all__ = ["WORK", "migrate", "wait"]
 
@@ -29,7 +29,7 @@ Command = Callable[[Configuration, Narrator, Publisher], int]
 
 def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
     """Run ``lockgate migrate``, ``downgrade`` or ``baseline``."""
-    from lockgate.runner.run import Run  # noqa: PLC0415  # see the top of this file
+    from lockgate.runner.migration.run import Run  # noqa: PLC0415  # see the top of this file
 
     interruption = Interruption()
     run = Run(configuration, narrator, interruption)
@@ -46,7 +46,7 @@ def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher
 
 def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
     """Run ``lockgate wait``."""
-    from lockgate.runner.wait import Wait  # noqa: PLC0415  # see the top of this file
+    from lockgate.runner.inspection.wait import Wait  # noqa: PLC0415  # see the top of this file
 
     interruption = Interruption()
     work = Wait(configuration, narrator)
@@ -63,7 +63,7 @@ def answering(module: str, name: str) -> Command:
     """Return the command for a function that looks once and answers."""
 
     def command(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
-        look = getattr(importlib.import_module(f"lockgate.runner.{module}"), name)
+        look = getattr(importlib.import_module(f"lockgate.runner.inspection.{module}"), name)
         interruption = Interruption()
         answers: list[Answer] = []
 

@@ -14,8 +14,12 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from lockgate.runner.check_parsing import parse_checks
-from lockgate.runner.checks import (
+from lockgate.runner.health.command_check import check_command
+from lockgate.runner.health.differences import Difference, describe
+from lockgate.runner.health.drift import Comparison, drift_message
+from lockgate.runner.health.http_check import check_http, shown_url
+from lockgate.runner.invocation.check_parsing import parse_checks
+from lockgate.runner.invocation.checks import (
     CommandCheck,
     ConstraintCheck,
     DriftCheck,
@@ -25,11 +29,7 @@ from lockgate.runner.checks import (
     constraint_result,
     exists_result,
 )
-from lockgate.runner.command_check import check_command
-from lockgate.runner.differences import Difference, describe
-from lockgate.runner.drift import Comparison, drift_message
-from lockgate.runner.http_check import check_http, shown_url
-from lockgate.runner.redaction import Redactor
+from lockgate.runner.output.redaction import Redactor
 
 
 def parse(*items: object):

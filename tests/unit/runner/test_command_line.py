@@ -11,10 +11,10 @@ import pytest
 
 from lockgate.report import Report, fold, read_report
 from lockgate.runner.command_line import execute, main
-from lockgate.runner.options import COMMANDS, OPTIONS
-from lockgate.runner.progress import Narrator
-from lockgate.runner.publication import Publisher
-from lockgate.runner.redaction import Redactor
+from lockgate.runner.invocation.options import COMMANDS, OPTIONS
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.output.publication import Publisher
+from lockgate.runner.output.redaction import Redactor
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -10,7 +10,7 @@ import pytest
 from terminal_screen import TerminalScreen
 
 from lockgate.runner.command_line import execute
-from lockgate.runner.options import COMMANDS, OPTIONS
+from lockgate.runner.invocation.options import COMMANDS, OPTIONS
 
 
 def _need(shell):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.errors import InvalidConfiguration
-from lockgate.runner.checks import IndexCheck, SqlCheck
-from lockgate.runner.configuration import read_configuration
 from lockgate.runner.durations import parse_duration, spoken
-from lockgate.runner.options import OPTIONS
+from lockgate.runner.invocation.checks import IndexCheck, SqlCheck
+from lockgate.runner.invocation.configuration import read_configuration
+from lockgate.runner.invocation.options import OPTIONS
 
 
 def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default():

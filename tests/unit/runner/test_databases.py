@@ -17,14 +17,14 @@ from lockgate.errors import (
     TransactionPooler,
     UnsupportedDatabase,
 )
-from lockgate.runner.backends import backend_of
-from lockgate.runner.backends.file_lock import FileLock, read_holder
-from lockgate.runner.backends.mysql import commits_by_itself, judge_server
-from lockgate.runner.backends.mysql_errors import meaning, without_values
-from lockgate.runner.backends.named_lock import NAME_LIMIT, lock_name
-from lockgate.runner.database_url import own_url
-from lockgate.runner.lock import Holder
-from lockgate.runner.session_settings import Settings
+from lockgate.runner.database.backends import backend_of
+from lockgate.runner.database.backends.file_lock import FileLock, read_holder
+from lockgate.runner.database.backends.mysql import commits_by_itself, judge_server
+from lockgate.runner.database.backends.mysql_errors import meaning, without_values
+from lockgate.runner.database.backends.named_lock import NAME_LIMIT, lock_name
+from lockgate.runner.database.database_url import own_url
+from lockgate.runner.database.lock import Holder
+from lockgate.runner.database.session_settings import Settings
 
 ME = Holder(os.getpid(), "lockgate shop on here", "11:30:00")
 

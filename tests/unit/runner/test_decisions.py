@@ -23,17 +23,23 @@ from lockgate.errors import (
     TransactionPooler,
     UnsupportedDatabase,
 )
-from lockgate.runner.attempts import LONGEST_PAUSE, backoff, lock_timeout_ms
-from lockgate.runner.checks import IndexCheck, SqlCheck, index_result, sql_result
-from lockgate.runner.database_url import own_url
-from lockgate.runner.lineage import merged
-from lockgate.runner.lock import Holder, acquire, fence_key, leader_key
-from lockgate.runner.migrate import judge
-from lockgate.runner.outcome import brief, classify, sqlstate_of
-from lockgate.runner.plan import ahead, ancestors
-from lockgate.runner.server import Server, objection
-from lockgate.runner.session_settings import NAME_LIMIT, Settings, application_name, is_kept, settings_statement
-from lockgate.runner.sessions import built_index, is_patient
+from lockgate.runner.database.backends.postgresql_server import Server, objection
+from lockgate.runner.database.database_url import own_url
+from lockgate.runner.database.lock import Holder, acquire, fence_key, leader_key
+from lockgate.runner.database.outcome import brief, classify, sqlstate_of
+from lockgate.runner.database.session_settings import (
+    NAME_LIMIT,
+    Settings,
+    application_name,
+    is_kept,
+    settings_statement,
+)
+from lockgate.runner.entry.sessions import built_index, is_patient
+from lockgate.runner.invocation.checks import IndexCheck, SqlCheck, index_result, sql_result
+from lockgate.runner.migration.attempts import LONGEST_PAUSE, backoff, lock_timeout_ms
+from lockgate.runner.migration.migrate import judge
+from lockgate.runner.records.lineage import merged
+from lockgate.runner.revisions.plan import ahead, ancestors
 
 AT_CONNECT = 'connection to server at "127.0.0.1", port 5432 failed:'
 NOTHING = {"error": None, "pending": 0, "moved": False, "more": False, "configured": True}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lockgate.errors import InvalidRevisions
-from lockgate.runner.declared_locks import LONGEST_WAIT, DeclaredLocks, declared, wait_for_old
+from lockgate.runner.entry.declared_locks import LONGEST_WAIT, DeclaredLocks, declared, wait_for_old
 
 ORDERS = DeclaredLocks("r1.py", ("orders",))
 

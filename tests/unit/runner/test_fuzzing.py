@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from lockgate.errors import InvalidConfiguration
 from lockgate.report import TERMINATION_LIMIT, read_report
-from lockgate.runner.arguments import glimpse, read_arguments
 from lockgate.runner.command_line import execute
-from lockgate.runner.configuration import read_configuration
-from lockgate.runner.options import COMMANDS, OPTIONS
-from lockgate.runner.project_file import FileSettings, read_project_file
+from lockgate.runner.invocation.arguments import glimpse, read_arguments
+from lockgate.runner.invocation.configuration import read_configuration
+from lockgate.runner.invocation.options import COMMANDS, OPTIONS
+from lockgate.runner.invocation.project_file import FileSettings, read_project_file
 
 # What Alembic warns of in a configuration that somebody made up is no concern of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -153,7 +153,7 @@ def test_any_environment_ends_with_a_report_and_a_documented_exit_code(command, 
         }
         stack.enter_context(mock.patch.dict(os.environ, told, clear=True))
         stack.enter_context(mock.patch("lockgate.runner.interruption.Interruption.listen"))
-        stack.enter_context(mock.patch("lockgate.runner.run.CONNECT_PATIENCE", 0.0))
+        stack.enter_context(mock.patch("lockgate.runner.migration.run.CONNECT_PATIENCE", 0.0))
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
         stack.enter_context(contextlib.chdir(folder))
         for argv in (["migrate"], [command, *ARGUMENTS.get(command, ())]):

@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.ddl.base import AddColumn, ColumnName, DropColumn, RenameTable
 
-from lockgate.runner.adoption import Existing, compare_tables, mismatch, named_tables
-from lockgate.runner.inventory import Inventory
+from lockgate.runner.adoption.inventory import Inventory
+from lockgate.runner.adoption.schema_match import Existing, compare_tables, mismatch, named_tables
 
 
 def after(*operations):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.runner.index_work import index_work
-from lockgate.runner.ledger import Ledger, is_repeatable, only_reads
-from lockgate.runner.resumption import fails_whole, fits_transaction, instead, is_harmless, obstacle, proof, same
-from lockgate.runner.statements import DONE, STARTED, Kept, Part, digest, kept_statements, upsert
+from lockgate.runner.ledger.committed import Ledger, is_repeatable, only_reads
+from lockgate.runner.ledger.index_work import index_work
+from lockgate.runner.ledger.resumption import fails_whole, fits_transaction, instead, is_harmless, obstacle, proof, same
+from lockgate.runner.records.statements import DONE, STARTED, Kept, Part, digest, kept_statements, upsert
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 
 from lockgate.errors import InvalidConfiguration
 from lockgate.report import read_report
-from lockgate.runner.checks import ExistsCheck, IndexCheck, SqlCheck
 from lockgate.runner.command_line import execute
-from lockgate.runner.configuration import read_configuration
-from lockgate.runner.options import OPTIONS
-from lockgate.runner.project_file import read_project_file
+from lockgate.runner.invocation.checks import ExistsCheck, IndexCheck, SqlCheck
+from lockgate.runner.invocation.configuration import read_configuration
+from lockgate.runner.invocation.options import OPTIONS
+from lockgate.runner.invocation.project_file import read_project_file
 
 
 @pytest.fixture

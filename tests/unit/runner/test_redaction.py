@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.report import Applied, CheckResult, Failure, Progress, Report, report_line
-from lockgate.runner.redaction import MASK, Redactor, without_values
+from lockgate.runner.output.redaction import MASK, Redactor, without_values
 
 passwords = st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=4, max_size=30).filter(
     lambda text: text.strip() == text and not text.isspace()

@@ -8,10 +8,10 @@ from types import ModuleType
 import pytest
 
 from lockgate.errors import InvalidRevisions
-from lockgate.runner.lineage import Stored
-from lockgate.runner.reversibility import Reversal, differs_only_in_downgrade, reads_files, reversal
-from lockgate.runner.stored_revisions import is_genuine
-from lockgate.runner.way_back import above, tips
+from lockgate.runner.records.lineage import Stored
+from lockgate.runner.revisions.reversibility import Reversal, differs_only_in_downgrade, reads_files, reversal
+from lockgate.runner.revisions.stored_revisions import is_genuine
+from lockgate.runner.revisions.way_back import above, tips
 
 UP = "def upgrade():\n    work()\n\n\n"
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from terminal_screen import TerminalScreen
 
 from lockgate.report import Applied, Failure, Progress, Report
-from lockgate.runner.progress import Narrator
-from lockgate.runner.publication import Publisher
-from lockgate.runner.redaction import Redactor
-from lockgate.runner.revision_table import RevisionTable, Style
-from lockgate.runner.terminal import Terminal, open_terminal, suits
-from lockgate.runner.terminal_text import fitted, width_of
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.output.publication import Publisher
+from lockgate.runner.output.redaction import Redactor
+from lockgate.runner.output.revision_table import RevisionTable, Style
+from lockgate.runner.output.terminal import Terminal, open_terminal, suits
+from lockgate.runner.output.terminal_text import fitted, width_of
 
 HISTORY = tuple((f"r{number:03}", f"step number {number}") for number in range(1, 301))
 

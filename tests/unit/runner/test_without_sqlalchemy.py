@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import asyncpg, psycopg, psycopg2
 from sqlalchemy.engine.url import make_url
 
-from lockgate.runner.address import direct_address, read_address
-from lockgate.runner.configuration import read_configuration
-from lockgate.runner.outline import outline
-from lockgate.runner.project import load_project
+from lockgate.runner.database.address import direct_address, read_address
+from lockgate.runner.invocation.configuration import read_configuration
+from lockgate.runner.revisions.outline import outline
+from lockgate.runner.revisions.project import load_project
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*path_separator:DeprecationWarning")
 

@@ -1,0 +1,187 @@
+"""PostgreSQL: session advisory locks, transactional DDL, a schema of Lockgate's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from lockgate.errors import DatabaseReadOnly, LockgateError
+from lockgate.runner.database.backends import postgresql_holders as holders
+from lockgate.runner.database.backends.backend import Ask, Backend, Facts, Key, Look
+from lockgate.runner.database.backends.postgresql_server import FINGERPRINT, examine, objection
+from lockgate.runner.database.lock import AdvisoryLock, Lock, fence_key, holds, leader_key
+from lockgate.runner.database.privileges import MAY_KEEP, MAY_WRITE
+from lockgate.runner.database.session_settings import Settings, is_kept, named_and_read, settings_statement
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.url import URL
+
+    from lockgate.runner.database.connection import OwnConnection
+    from lockgate.runner.database.lock_holders import LockHolder
+
+__all__ = ["PostgreSQL"]
+
+_FACTS = (
+    f"SELECT {FINGERPRINT}, pg_backend_pid(), pg_is_in_recovery(), {MAY_WRITE}, {MAY_KEEP},"
+    " getdatabaseencoding(),"
+    " coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.oid = to_regclass(CAST(:name AS text))), CAST(:schema AS text), current_schema(), 'public')"
+)
+_RELATION = (
+    "SELECT count(*) FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
+    " WHERE c.oid = to_regclass(CAST(:name AS text)) AND strpos(CAST(:kinds AS text), CAST(c.relkind AS text)) > 0"
+    " AND coalesce(i.indisvalid, true)"
+)
+_COLUMN = (
+    "SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = to_regclass(CAST(:name AS text))"
+    " AND a.attname = :column AND a.attnum > 0 AND NOT a.attisdropped"
+)
+_KINDS = {"table": "rpfvm", "index": "iI"}
+
+_BLOCKERS = (
+    "SELECT a.pid, coalesce(a.application_name, ''), to_char(a.xact_start, 'HH24:MI:SS'), l.relation"
+    " FROM unnest(pg_blocking_pids({pid})) AS blocking (pid) JOIN pg_catalog.pg_stat_activity a USING (pid)"
+    " LEFT JOIN LATERAL (SELECT CAST(CAST(w.relation AS regclass) AS text) AS relation FROM pg_catalog.pg_locks w"
+    " WHERE w.pid = {pid} AND NOT w.granted AND w.relation IS NOT NULL LIMIT 1) l ON true LIMIT 3"
+)
+_BUILD = (
+    "SELECT phase, CASE WHEN blocks_total > 0 THEN CAST(100 * blocks_done / blocks_total AS integer) END"
+    " FROM pg_catalog.pg_stat_progress_create_index WHERE pid = {pid}"
+)
+
+
+class PostgreSQL(Backend):
+    """See `Backend`, which documents each of these."""
+
+    spoken = "PostgreSQL"
+    rights = "in pg_read_all_stats and pg_signal_backend"
+    keeps_history = True
+    has_invalid_objects = True
+
+    def limits(self, *, begins: bool | None) -> tuple[str, ...]:
+        return ()
+
+    def connect_arguments(self, url: URL, seconds: int) -> dict[str, Any]:
+        if url.drivername.partition("+")[2] in ("asyncpg", "pg8000"):
+            return {"timeout": seconds}
+        return {} if "connect_timeout" in url.query else {"connect_timeout": seconds}
+
+    def own(self, url: URL, role: str) -> URL:
+        return url
+
+    def prepare(self, ask: Ask, settings: Settings) -> None:
+        ask(settings_statement(settings))
+
+    def forbid_writes(self, ask: Ask) -> None:
+        ask("SET default_transaction_read_only = on")
+
+    def allow_writes(self, ask: Ask) -> None:
+        ask("RESET default_transaction_read_only")
+
+    def limit_statements(self, ask: Ask, seconds: int) -> None:
+        ask(f"SET statement_timeout = '{int(seconds)}s'")
+
+    def session_of(self, ask: Ask) -> int:
+        return int(ask("SELECT pg_backend_pid()")[0][0])
+
+    def examine(
+        self, connection: OwnConnection, connect: Callable[[str], OwnConnection]
+    ) -> tuple[str, LockgateError | None]:
+        server = examine(connection, connect)
+        return server.fingerprint, objection(server)
+
+    def leader(self, connection: OwnConnection, schema: str, table: str) -> Lock:
+        return AdvisoryLock(connection.rows, leader_key(schema, table))
+
+    def facts(self, ask: Ask, schema: str | None, table: str) -> Facts:
+        # As Alembic will find it: in the schema named, else by the session's search_path.
+        name = _quoted(table) if not schema else f"{_quoted(schema)}.{_quoted(table)}"
+        fingerprint, pid, recovery, writes, keeps, encoding, found = ask(_FACTS, name=name, schema=schema)[0]
+        standby = DatabaseReadOnly(
+            "env.py connects to a standby, which takes no DDL.", advice="Point it at the primary."
+        )
+        return Facts(fingerprint, pid, found, writes, keeps, encoding, standby if recovery else None)
+
+    def fence_key(self, facts: Facts, table: str) -> Key:
+        return fence_key(facts.schema, table)
+
+    def fence(self, ask: Ask, key: Key) -> Lock:
+        return AdvisoryLock(ask, int(key))
+
+    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
+        # The rights are asked for again: a revision may have SET ROLE.
+        question = f"SELECT ({holds(int(key))}), {MAY_WRITE}, {MAY_KEEP}"
+        fenced, may_write, may_keep, _, *found = ask(f"{question}, {named_and_read(following)}")[0]
+        return Look(bool(fenced), bool(may_write), bool(may_keep), is_kept(following, found))
+
+    def release(self, ask: Ask, key: Key) -> None:
+        ask(f"SELECT pg_advisory_unlock({int(key)})")
+
+    def commits(self, statement: str) -> bool:
+        return False
+
+    def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
+        name = _quoted(table) if not schema else f"{_quoted(schema)}.{_quoted(table)}"
+        found = connection.rows(
+            "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.oid = to_regclass(CAST(:name AS text))",
+            name=name,
+        )
+        return (found[0][0], self.rows_of(connection, found[0][0], table)) if found else ("", ())
+
+    def rows_of(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, ...]:
+        name = f"{_quoted(schema)}.{_quoted(table)}"
+        if connection.value("SELECT to_regclass(CAST(:name AS text)) IS NULL", name=name):
+            return ()
+        # A colon in a quoted name must not be taken for a parameter.
+        rows = connection.rows(f"SELECT version_num FROM {name}".replace(":", "\\:"))
+        return tuple(sorted(str(row[0]) for row in rows))
+
+    def default_schema(self, connection: OwnConnection) -> str:
+        return "public"
+
+    def is_there(self, connection: OwnConnection, kind: str, name: str) -> bool:
+        if kind == "column":
+            table, _, column = name.rpartition(".")
+            return bool(connection.value(_COLUMN, name=_identifier(table), column=column))
+        return bool(connection.value(_RELATION, name=_identifier(name), kinds=_KINDS[kind]))
+
+    def watch(self, connection: OwnConnection, session: int) -> tuple[str, int | None]:
+        blockers = connection.rows(_BLOCKERS.format(pid=int(session)))
+        build = connection.rows(_BUILD.format(pid=int(session)))
+        return "; ".join(_blocker(*row) for row in blockers), build[0][1] if build else None
+
+    def cancel(self, connection: OwnConnection, sessions: Iterable[int], *, end: bool) -> None:
+        # Only sessions whose application_name says that they are Lockgate's: the number of a session that has ended
+        # may belong to somebody else by now.
+        numbers = ", ".join(str(int(pid)) for pid in sorted(sessions))
+        connection.rows(
+            f"SELECT {'pg_terminate_backend' if end else 'pg_cancel_backend'}(pid) FROM pg_catalog.pg_stat_activity"
+            f" WHERE pid IN ({numbers}) AND application_name LIKE 'lockgate%'"
+        )
+
+    def find_holders(
+        self, connection: OwnConnection, leader: tuple[str, str], fence: tuple[str, str]
+    ) -> tuple[LockHolder, ...]:
+        return holders.find_holders(connection, leader=leader, fence=fence)
+
+    def others(self, connection: OwnConnection, known: Iterable[LockHolder]) -> tuple[str, ...]:
+        return holders.others(connection, known)
+
+    def end_session(self, connection: OwnConnection, holder: LockHolder) -> bool:
+        return holders.end_session(connection, holder)
+
+
+def _identifier(name: str) -> str:
+    """Quote ``name`` or ``schema.name``; without a schema the search_path of the role finds it."""
+    schema, _, own = name.partition(".")
+    return f"{_quoted(schema)}.{_quoted(own)}" if own else _quoted(schema)
+
+
+def _blocker(pid: int, name: str, since: str | None, relation: str | None) -> str:
+    details = ", ".join(part for part in (name, since and f"in a transaction since {since}") if part)
+    return f"lock{f' on {relation}' if relation else ''} held by pid {pid}" + (f" ({details})" if details else "")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

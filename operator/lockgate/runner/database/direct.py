@@ -1,0 +1,140 @@
+"""Sessions of Lockgate's own that speak to the driver itself, in autocommit: psycopg, psycopg2, asyncpg.
+
+What a driver raises comes out as SQLAlchemy's DBAPIError, which everything else knows how to judge.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from lockgate.runner.database.address import Address
+from lockgate.runner.database.keepalive import keep_alive
+
+__all__ = ["CONNECT_SECONDS", "Session", "open_direct"]
+
+CONNECT_SECONDS = 10
+
+_PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
+"""As in SQLAlchemy's text(): ``:name``, and ``\\:`` for a colon."""
+
+
+class Session(Protocol):
+    """One autocommit session, whatever it is made of."""
+
+    reported_pid: int | None
+    """The backend's process id as said at connect, which behind a pooler is not the backend's."""
+
+    def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows; ``:name`` in it stands for a parameter."""
+
+    def verbatim(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a statement exactly as written."""
+
+    def close(self) -> None:
+        """End the session; never raises."""
+
+
+def open_direct(address: Address) -> Session:
+    """Connect; ImportError where the driver is there and cannot be imported."""
+    module = importlib.import_module(address.driver)
+    if address.driver == "asyncpg":
+        return _Asyncpg(module, address)
+    return _Libpq(module, address)
+
+
+class _Libpq:
+    """Psycopg and psycopg2, which differ in nothing that is used here."""
+
+    def __init__(self, module: Any, address: Address) -> None:
+        arguments = {"connect_timeout": CONNECT_SECONDS, **address.arguments()}
+        self._errors = module.Error
+        self._connection = self._translated("", lambda: module.connect(**arguments))
+        self._connection.autocommit = True
+        keep_alive(self._connection)
+        self.reported_pid: int | None = self._connection.info.backend_pid
+
+    def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        if parameters:
+            return self._run(_PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%")).replace("\\:", ":"), parameters)
+        return self._run(sql.replace("\\:", ":"))
+
+    def verbatim(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._run(sql)
+
+    def _run(self, sql: str, *parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        def execute() -> list[tuple[Any, ...]]:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql, *parameters)
+                return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+
+        rows: list[tuple[Any, ...]] = self._translated(sql, execute)
+        return rows
+
+    def _translated(self, sql: str, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except self._errors as error:
+            raise _database_error(sql, error) from error
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._connection.close()
+
+
+class _Asyncpg:
+    """On an event loop in a thread of its own: the main thread belongs to env.py, which may run a loop itself."""
+
+    def __init__(self, module: Any, address: Address) -> None:
+        asyncio = self._asyncio = importlib.import_module("asyncio")
+        self._errors = (module.PostgresError, module.InterfaceError)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="lockgate-database", daemon=True)
+        self._thread.start()
+        arguments = {"timeout": CONNECT_SECONDS, **address.arguments_of_asyncpg()}
+        try:
+            self._connection = self._wait("", lambda: module.connect(**arguments))
+        except BaseException:
+            self._end()
+            raise
+        keep_alive(self._connection)
+        self.reported_pid: int | None = self._connection.get_server_pid()
+
+    def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        names = list(parameters)
+        numbered = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", sql) if names else sql
+        return self._run(numbered.replace("\\:", ":"), *parameters.values())
+
+    def verbatim(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._run(sql)
+
+    def _run(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self._wait(sql, lambda: self._connection.fetch(sql, *values))]
+
+    def _wait(self, sql: str, begin: Callable[[], Any]) -> Any:
+        async def work() -> Any:
+            return await begin()
+
+        try:
+            return self._asyncio.run_coroutine_threadsafe(work(), self._loop).result()
+        except self._errors as error:
+            raise _database_error(sql, error) from error
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._wait("", lambda: self._connection.close(timeout=CONNECT_SECONDS))
+        self._end()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+
+
+def _database_error(sql: str, error: Exception) -> Exception:
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  # only for an error: see lockgate.runner.database.address
+
+    return DBAPIError(sql, None, error)

@@ -1,0 +1,32 @@
+"""The first connection of a run: with patience, because databases start and fail over."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from lockgate.errors import DatabaseUnreachable
+from lockgate.runner.database import outcome
+from lockgate.runner.database.connection import OwnConnection
+from lockgate.runner.output.progress import Narrator
+
+__all__ = ["CONNECT_PATIENCE", "connect_patiently"]
+
+CONNECT_PATIENCE = 30.0
+"""Seconds in which a database that is not there yet, or fails over, is tried again before the pod ends."""
+
+
+def connect_patiently(connect: Callable[[], OwnConnection], *, patience: float, narrator: Narrator) -> OwnConnection:
+    """Open a connection, trying again for ``patience`` seconds where the database cannot be reached."""
+    start, attempt = time.monotonic(), 0
+    while True:
+        try:
+            return connect()
+        except Exception as caught:
+            error = outcome.classify(caught, connecting=True)
+            if not isinstance(error, DatabaseUnreachable) or time.monotonic() - start >= patience:
+                raise error from caught
+        attempt += 1
+        narrator.tell("connecting", f"{error.message} Trying again.", waiting_for=error.message)
+        time.sleep(min(0.5 * attempt, 3.0) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret

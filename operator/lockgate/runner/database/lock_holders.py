@@ -1,0 +1,42 @@
+"""A session that holds a lock of a run, as seen by somebody who does not run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+__all__ = ["QUERY_LIMIT", "LockHolder"]
+
+QUERY_LIMIT = 300
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """A session that holds the leader lock or the fence."""
+
+    lock: str
+    """``leader`` or ``fence``."""
+    key: int | str
+    pid: int
+    application_name: str
+    role: str
+    since: str
+    """When the session began, as PostgreSQL writes it; empty where this role may not see that."""
+    state: str
+    query: str
+    """Its statement without values, running or last; empty where this role may not see it."""
+    address: str = ""
+    """Where its client is, with the port; MySQL tells this and not when the session began."""
+
+    def details(self) -> dict[str, object]:
+        """Return it for JSON; the key of the lock means nothing to anybody."""
+        found = asdict(self)
+        del found["key"]
+        return found
+
+    @property
+    def spoken(self) -> str:
+        """Say it in a line."""
+        role = self.role and f"role {self.role}"
+        since = self.since and f"since {self.since}"
+        known = (self.application_name, role, self.address, since, self.state)
+        return f"{self.lock} held by pid {self.pid} ({', '.join(part for part in known if part)})"

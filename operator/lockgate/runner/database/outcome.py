@@ -1,0 +1,241 @@
+"""What an exception means: worth another try, or not, and in which words. Pure.
+
+SQLAlchemy's message of a database error contains the statement's parameters, and PostgreSQL's DETAIL contains values of
+rows. Neither is private to the migration, so neither is repeated: only the primary message is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import traceback
+from collections.abc import Iterator
+
+from lockgate.errors import (
+    DatabaseBusy,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    DriverNotInstalled,
+    InvalidConfiguration,
+    LockgateError,
+    MigrationFailed,
+)
+from lockgate.runner.database.backends import mysql_errors, sqlite_errors
+
+__all__ = ["brief", "chain", "classify", "code_of", "is_refused_write", "sqlstate_of", "where"]
+
+BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
+"""SQLSTATE: other sessions hold what the statement needs."""
+
+GONE = {"57P01", "57P02", "57P03", "53300"}
+REFUSED_LOGIN = {"28000", "28P01", "3D000"}
+LIMIT = 500
+_MISSPELT = re.compile(
+    r"invalid (?:\w+ value|connection option|dsn)|unexpected keyword argument|parameter must be one of"
+)
+"""What drivers say of an option in the URL that they do not know, or of its value."""
+
+_DISCONNECTED = (
+    "server closed the connection",
+    "connection already closed",
+    "connection is closed",
+    "the connection is lost",
+    "connection was closed",
+    "terminating connection",
+    "could not connect",
+    "connection refused",
+    "connection failed",
+    "connection to server",  # how libpq begins everything about connecting since PostgreSQL 14
+    "too many clients",
+    "the database system is",
+    "connection timeout",
+    "could not translate host",
+    "name or service not known",
+    "temporary failure in name resolution",
+    "no route to host",
+    "network is unreachable",
+    "connection timed out",
+    "timeout expired",
+    "ssl connection has been closed",
+    "eof detected",
+    "broken pipe",
+    "connection reset",
+    "cannot switch to state",  # asyncpg, of a connection that was lost inside an operation
+    "can't reconnect until invalid transaction",  # SQLAlchemy of every statement after the one that noticed it
+)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exception and everything it stands for: wrapped, causing, grouped; outermost first."""
+    seen: set[int] = set()
+    queue: list[BaseException] = [error]
+    while queue:
+        item = queue.pop(0)
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        yield item
+        nested = [getattr(item, "orig", None), item.__cause__, item.__context__, *getattr(item, "exceptions", ())]
+        queue += [other for other in nested if isinstance(other, BaseException)]
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """Return the SQLSTATE of the database error behind an exception, or nothing (psycopg2 calls it pgcode)."""
+    for item in chain(error):
+        state = getattr(item, "sqlstate", None) or getattr(item, "pgcode", None)
+        if isinstance(state, str) and len(state) == 5:
+            return state
+    return ""
+
+
+def code_of(error: BaseException) -> str:
+    """Return the SQLSTATE of the database error behind an exception, or what the database has instead, or nothing."""
+    state = sqlstate_of(error)
+    if state:
+        return state
+    for item in chain(error):
+        number = mysql_errors.number_of(item)
+        if number or sqlite_errors.is_sqlite(item):
+            return str(number) if number else str(getattr(item, "sqlite_errorname", "SQLITE_ERROR"))
+    return ""
+
+
+def is_refused_write(error: BaseException) -> bool:
+    """Return whether something was to be written over a read-only session."""
+    if sqlstate_of(error) == "25006":
+        return True
+    found = list(chain(error))
+    return any(mysql_errors.number_of(item) in mysql_errors.READ_ONLY for item in found) or any(
+        sqlite_errors.is_sqlite(item) and sqlite_errors.is_refused_write(str(item)) for item in found
+    )
+
+
+def brief(error: BaseException) -> str:
+    """Return one line about an exception, without parameters and without values of rows."""
+    for item in chain(error):
+        diagnostics = getattr(item, "diag", None)
+        primary = getattr(diagnostics, "message_primary", None)
+        if primary:
+            return str(primary)[:LIMIT]
+    for item in chain(error):
+        number = mysql_errors.number_of(item)
+        if number:
+            return mysql_errors.without_values(mysql_errors.message_of(item))[:LIMIT].rstrip(".")
+        if isinstance(getattr(item, "sqlstate", None), str) or getattr(item, "orig", None) is None:
+            return _first_line(item)
+    return type(error).__name__
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, LockgateError):
+        return str(error)[:LIMIT]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    if text.startswith("<class '"):  # SQLAlchemy's adapter for asyncpg puts the class before the message
+        text = text.partition(">: ")[2]
+        return text[:LIMIT]
+    name = type(error).__name__
+    return f"{name}: {text}"[:LIMIT] if text else name
+
+
+def where(error: BaseException, folders: tuple[str, ...]) -> str:
+    """Return ``file.py:line`` of the innermost frame in a file below one of ``folders``, or nothing."""
+    found = ""
+    for item in chain(error):
+        for frame in traceback.extract_tb(item.__traceback__):
+            if os.path.realpath(frame.filename).startswith(folders):
+                found = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+        if found:
+            break
+    return found
+
+
+def classify(error: BaseException, *, connecting: bool = False) -> LockgateError:  # noqa: PLR0911  # one line a case
+    """Return the error of our tree that ``error`` amounts to; ``connecting``: it came from opening a connection."""
+    state, said = sqlstate_of(error), brief(error)
+    known = _known(error, said)
+    if known is not None:
+        return known
+    if state in BUSY:
+        return DatabaseBusy(f"The database is busy ({BUSY[state]}): {said}.")
+    if state == "25006":
+        return DatabaseReadOnly(f"The database takes no writes: {said}.", advice="Point the URL at the primary.")
+    refused = _refusal(state, said, connecting=connecting)
+    if refused is not None:
+        return refused
+    if _is_disconnect(error, state):
+        return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
+    if state == "57014" and "statement timeout" in said:
+        return MigrationFailed(
+            f"A statement took longer than the statement timeout: {said}.",
+            advice="Raise timeouts.statement, or the time-out that env.py sets, or split the revision.",
+        )
+    if isinstance(error, ModuleNotFoundError) and error.name in _DRIVERS:
+        return DriverNotInstalled(f"The image does not contain {error.name}.", advice="Install it in the image.")
+    if connecting:
+        return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
+    return MigrationFailed(f"{said}.")
+
+
+_DRIVERS = ("psycopg", "psycopg2", "asyncpg", "greenlet", "pymysql", "MySQLdb", "aiomysql", "asyncmy", "aiosqlite")
+_ADVICE_UNREACHABLE = "Check that the database runs, and that host, port and network policies let this pod reach it."
+
+
+def _known(error: BaseException, said: str) -> LockgateError | None:
+    """Return what is ours already, or what a database without SQLSTATE says."""
+    for item in chain(error):
+        if isinstance(item, LockgateError):
+            return item
+    for item in chain(error):
+        number = mysql_errors.number_of(item)
+        known = mysql_errors.meaning(number, said) if number else None
+        if known is None and sqlite_errors.is_sqlite(item):
+            known = sqlite_errors.meaning(str(item))
+        if known is not None:
+            return known
+    return None
+
+
+def _refusal(state: str, said: str, *, connecting: bool) -> InvalidConfiguration | None:
+    """Return the error where the server refuses the login, or the driver the URL."""
+    if _refuses_login(state, said, connecting=connecting):
+        return InvalidConfiguration(
+            f"The database refuses the login: {said}.", advice="Check the user, password and database name in the URL."
+        )
+    if connecting and not state and _MISSPELT.search(said):
+        return InvalidConfiguration(
+            f"The driver does not take the database URL: {said}.", advice="Check what follows the ? in the URL."
+        )
+    return None
+
+
+def _refuses_login(state: str, said: str, *, connecting: bool) -> bool:
+    """Say whether a login was refused; libpq gives no SQLSTATE for an error at connect, so the words have to do."""
+    if state:
+        return state in REFUSED_LOGIN or (connecting and state == "42501")
+    lower = said.lower()
+    words = ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
+    return (connecting or "fatal:" in lower) and any(part in lower for part in words)
+
+
+def _is_of_asyncpg_connecting(error: BaseException) -> bool:
+    """Say whether asyncpg gave up connecting: its error is Python's plain TimeoutError, only its frames tell."""
+    frames = traceback.walk_tb(error.__traceback__)
+    places = {(str(frame.f_globals.get("__name__")), frame.f_code.co_name) for frame, _ in frames}
+    return ("asyncpg.connection", "connect") in places or any(name == "asyncpg.connect_utils" for name, _ in places)
+
+
+def _is_disconnect(error: BaseException, state: str) -> bool:
+    if state:
+        return state.startswith("08") or state in GONE
+    for item in chain(error):
+        if getattr(item, "connection_invalidated", False) or isinstance(item, (ConnectionError, socket.gaierror)):
+            return True
+        if type(item).__module__.split(".")[0] in ("psycopg", "psycopg2", "asyncpg", "sqlalchemy"):
+            text = str(item).lower()
+            if any(words in text for words in _DISCONNECTED):
+                return True
+        if type(item).__name__ == "TimeoutError" and _is_of_asyncpg_connecting(item):
+            return True
+    return False

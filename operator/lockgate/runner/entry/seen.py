@@ -1,0 +1,55 @@
+"""What is known of one call of ``context.configure()``, and of the revision that runs over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lockgate.report import Applied
+from lockgate.runner.entry.arrival import Arrival
+from lockgate.runner.records.statements import Kept, Part
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+
+__all__ = ["Seen"]
+
+
+@dataclass
+class Seen:
+    """One call of ``context.configure()``: a version table, and what was done to it."""
+
+    arrival: Arrival
+    rows: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    planned: int = 0
+    done: list[Applied] = field(default_factory=list)
+    """Steps whose transaction is over; where env.py holds the transaction, they still can be rolled back."""
+    undone: list[Applied] = field(default_factory=list)
+    """The same, of steps back."""
+    is_ahead: bool = False
+    ahead: tuple[str, ...] = ()
+    """Where it is, what builds on the target."""
+    changed: tuple[str, ...] = ()
+    """Applied revisions whose file in the image is not what was applied."""
+    ran: bool = False
+    unrecorded: bool = False
+    """A revision had no right to write history any more: it had changed its role."""
+    step: RevisionStep | None = None
+    left: tuple[Kept, ...] = ()
+    """Statements that ``step`` committed before its end; empty once it is over."""
+    recorded: bool = False
+    """They are in lockgate.statements: the next try knows them."""
+    resumes: bool = False
+    """That try may continue behind them."""
+    part: Part = field(default=Part("", ""))
+    """What the statements of ``step`` are recorded as."""
+    earlier: dict[Part, tuple[Kept, ...]] = field(default_factory=dict)
+    """What other runs left in the middle of revisions."""
+    is_prepared: bool = False
+    """The session is set as wanted for the revision that comes next."""
+    following: str = ""
+    """That revision."""
+    uncertain: bool = False
+    """The connection was lost in the commit of the last of them."""
+    started: float = 0.0

@@ -1,0 +1,249 @@
+"""What Lockgate does to every connection that env.py opens, without touching env.py: events of SQLAlchemy's Engine.
+
+They work for synchronous and asynchronous engines alike, because an asynchronous engine has a synchronous one inside.
+Each new connection gets the session settings. Each statement is seen before it runs, which is where a run that has to
+end is stopped, and where the lock time-out is lifted for CREATE INDEX CONCURRENTLY and its kin: those wait for old
+transactions without anybody waiting behind them, and a time-out would leave an invalid index.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from lockgate.runner.database.backends import KINDS, backend_of, kind_of
+from lockgate.runner.database.connection import is_own_thread
+from lockgate.runner.database.dbapi import asking, dbapi_of, raw
+from lockgate.runner.database.keepalive import keep_alive
+from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.interruption import Interruption
+from lockgate.runner.ledger.journal import Journal
+
+__all__ = ["EnvironmentSessions", "Preparation", "Statement", "built_index", "is_patient"]
+
+_PATIENT = re.compile(
+    r"\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY|DROP\s+INDEX\s+CONCURRENTLY|REINDEX\b.*\bCONCURRENTLY"
+    r"|ALTER\s+TABLE\b.*\bDETACH\s+PARTITION\b.*\bCONCURRENTLY)",
+    re.IGNORECASE | re.DOTALL,
+)
+_BUILT = re.compile(
+    r"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(\"(?:[^\"]|\"\")+\"|\w+)",
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+
+
+def is_patient(statement: str) -> bool:
+    """Return whether this is a statement that may wait for old transactions: nobody has to wait behind it."""
+    # The word is looked for first: most statements do not have it, and every one of env.py's comes by here.
+    return "concurrently" in statement.lower() and bool(_PATIENT.match(_COMMENT.sub(" ", statement)))
+
+
+def built_index(statement: str) -> str:
+    """Return the name of the index that the statement builds CONCURRENTLY, or nothing."""
+    found = _BUILT.match(_COMMENT.sub(" ", statement)) if is_patient(statement) else None
+    if not found:
+        return ""
+    name = found.group(1)
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement that runs, or ran last."""
+
+    pid: int
+    text: str
+    started: float
+
+
+class Preparation(Protocol):
+    """What has to be done around a statement with CONCURRENTLY."""
+
+    def prepare(self, connection: Any, statement: str) -> None:
+        """Clear the way for the statement that ``connection`` is about to run."""
+
+    def done(self, connection: Any, statement: str) -> None:
+        """Take note that it succeeded."""
+
+
+class EnvironmentSessions:
+    """Listens to all engines while env.py runs; use it as a context manager."""
+
+    def __init__(self, settings: Settings, interruption: Interruption) -> None:
+        self.settings = settings
+        self._interruption = interruption
+        self.pids: set[int] = set()
+        """Sessions of env.py's open connections, also for the thread that cancels."""
+        self.abandoned: set[int] = set()
+        """Sessions of which the client went away in the middle of a statement; MySQL goes on with it."""
+        self._awaited = False
+        interruption.awaits_answer = lambda: self._awaited
+        self._files: dict[int, Any] = {}
+        """Open connections to SQLite, which only this process can interrupt."""
+        self.running: Statement | None = None
+        self.failed: str = ""
+        """Text of the statement that failed last."""
+        self.errors: list[BaseException] = []
+        """Database errors in this entry into env.py, in order; env.py may have swallowed them."""
+        self.journal = Journal(secrets.token_hex(8))
+        """What the revision that runs has committed before its end."""
+        self.preparation: Preparation | None = None
+        self.built: set[str] = set()
+        """Names of indexes that were built CONCURRENTLY."""
+        self._listeners = (
+            ("connect", self._connected),
+            ("close", self._closed),
+            ("checkin", self._returned),
+            ("after_cursor_execute", self._after),
+            ("commit", self._commits),
+            ("rollback", self._rolled_back),
+            ("savepoint", self._savepoint),
+            ("rollback_savepoint", self._rolled_back_to),
+            ("handle_error", self._error),
+        )
+
+    def __enter__(self) -> EnvironmentSessions:
+        """Start to listen."""
+        self.failed, self.errors, self.running = "", [], None
+        for name, listener in self._listeners:
+            event.listen(Engine, name, listener)
+        event.listen(Engine, "before_cursor_execute", self._before, retval=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop to listen."""
+        for name, listener in self._listeners:
+            event.remove(Engine, name, listener)
+        event.remove(Engine, "before_cursor_execute", self._before)
+
+    def _connected(self, connection: Any, record: Any) -> None:
+        kind = "" if is_own_thread() else kind_of(connection)
+        if not kind:
+            return
+        keep_alive(connection)
+        backend, ask = backend_of(kind), asking(connection)
+        backend.prepare(ask, self.settings)
+        session = backend.session_of(ask)
+        connection.commit()  # or the settings would be rolled back, and Alembic think that a transaction is open
+        record.info["lockgate_session"] = session
+        if session:
+            self.pids.add(session)
+        else:
+            self._files[id(connection)] = connection
+
+    def _closed(self, connection: Any, record: Any) -> None:
+        self._files.pop(id(connection), None)
+        self.pids.discard(record.info.get("lockgate_session"))
+
+    def interrupt(self) -> None:
+        """Interrupt what runs in SQLite, from any thread; on a server that takes a connection of its own."""
+        for connection in tuple(self._files.values()):
+            driver = getattr(connection, "driver_connection", None) or connection
+            with contextlib.suppress(Exception):  # it may have been closed meanwhile
+                getattr(driver, "_conn", driver).interrupt()  # aiosqlite's own interrupt() has to be awaited
+
+    def _returned(self, connection: Any, record: Any) -> None:
+        """Give the fences back where env.py keeps the session in a pool: nobody would ever get them otherwise."""
+        keys = record.info.pop("lockgate_fences", None)
+        if keys and connection is not None:
+            try:
+                for key in sorted(keys):
+                    backend_of(kind_of(connection)).release(asking(connection), key)
+                connection.commit()
+            except Exception:  # a session that takes no statement keeps no lock once it is closed
+                record.invalidate()
+
+    def _before(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> tuple[str, Any]:
+        parameters, context, executemany = rest
+        if is_own_thread() or connection.dialect.name not in KINDS:
+            return statement, parameters
+        self._interruption.check()
+        if built_index(statement):
+            self.built.add(built_index(statement))
+        instead = self.journal.before(connection, statement, parameters)
+        if instead is not None:
+            return instead, _no_parameters(cursor, parameters, context if executemany else None)
+        patient = is_patient(statement)
+        if patient and self.preparation is not None:
+            self.preparation.prepare(connection, statement)
+            self._interruption.check()
+        self.running = Statement(connection.info.get("lockgate_session", 0), statement, time.monotonic())
+        self._awaited = backend_of(connection.dialect.name).outlives_clients
+        if patient:
+            dbapi = dbapi_of(connection)
+            connection.info["lockgate_lock_timeout"] = raw(dbapi, "SELECT current_setting('lock_timeout')")[0][0]
+            raw(dbapi, "SET lock_timeout = 0")
+        return statement, parameters
+
+    def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if is_own_thread() or connection.dialect.name not in KINDS:
+            return
+        self.running, awaited, self._awaited = None, self._awaited, False
+        if is_patient(statement) and self.preparation is not None:
+            self.preparation.done(connection, statement)  # before it is settled: the next try leaves it out then
+        self.journal.after(connection, cursor, statement)
+        _restore(connection)
+        if awaited:
+            self._interruption.check()
+
+    def _commits(self, connection: Any) -> None:
+        if _is_followed(connection):
+            self.journal.commits(connection)
+
+    def _rolled_back(self, connection: Any) -> None:
+        if _is_followed(connection):
+            self.journal.rolled_back(connection)
+
+    def _savepoint(self, connection: Any, name: str) -> None:
+        if _is_followed(connection):
+            self.journal.savepoint(connection, name)
+
+    def _rolled_back_to(self, connection: Any, name: str, context: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
+        if _is_followed(connection):
+            self.journal.rolled_back_to(connection, name)
+
+    def _error(self, context: Any) -> None:
+        if is_own_thread() or (context.engine is not None and context.engine.dialect.name not in KINDS):
+            return
+        statement, self.running, self._awaited = self.running, None, False
+        left = context.is_disconnect or not isinstance(context.original_exception, Exception)
+        known = context.engine if context.engine is not None else context.connection
+        if left and statement is not None and known is not None and backend_of(known.dialect.name).outlives_clients:
+            self.abandoned.add(statement.pid)
+        self.journal.failed(context.connection, context.statement, lost=context.is_disconnect)
+        self.failed = context.statement or ""
+        self.errors.append(context.original_exception)
+        if context.connection is not None and not context.is_disconnect:
+            _restore(context.connection)
+
+
+def _no_parameters(cursor: Any, parameters: Any, many: Any) -> Any:
+    """Return parameters for a statement that takes none, of the same kind; ``many``: the context of an executemany."""
+    if getattr(cursor, "_inputsizes", None):  # SQLAlchemy 1.4 tells asyncpg the types of what is no longer there
+        cursor._inputsizes = None
+    # SQLAlchemy 2 makes one INSERT of many rows, and calls that an executemany all the same.
+    if many is None or getattr(getattr(many, "execute_style", None), "name", "") == "INSERTMANYVALUES":
+        return type(parameters)()
+    return [type(parameters[0])()]
+
+
+def _is_followed(connection: Any) -> bool:
+    return not (is_own_thread() or connection.closed or connection.invalidated)
+
+
+def _restore(connection: Any) -> None:
+    """Put back the lock time-out that was lifted for one statement."""
+    if connection.closed or connection.invalidated:
+        return
+    before = connection.info.pop("lockgate_lock_timeout", None)
+    if before is not None:
+        with contextlib.suppress(Exception):  # in a failed transaction its rollback puts the setting back
+            raw(dbapi_of(connection), f"SET lock_timeout = '{before}'")

@@ -1,0 +1,68 @@
+"""``lockgate check``: the health checks of a run, without a run."""
+
+from __future__ import annotations
+
+import os
+
+from lockgate.errors import CheckFailed
+from lockgate.report import CheckResult
+from lockgate.runner.database.backends.fitting import fitted
+from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.health.drift import check_drift
+from lockgate.runner.health.health_checks import Surroundings, check_health
+from lockgate.runner.inspection.answer import Answer, answered
+from lockgate.runner.inspection.position import Position, Verdict, compare, named_table, opened, read_position
+from lockgate.runner.interruption import Interruption
+from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.invocation.project_file import working_directory
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.records.unverified import Baseline
+from lockgate.runner.revisions.project import load_project
+
+__all__ = ["check"]
+
+
+def check(configuration: Configuration, narrator: Narrator) -> Answer:
+    """Run all checks, whatever the first ones find; the report is of CheckFailed where one did."""
+    project = load_project(configuration, working_directory(), os.environ)
+    with opened(project.url, narrator, "check") as (database, connection):
+        configuration = fitted(configuration, database.backend)
+        position = read_position(connection, *named_table(configuration, project))
+        accept = configuration.database_ahead == "Accept"
+        verdict = compare(project.script, position, target=configuration.target, accept=accept)
+        sessions = EnvironmentSessions(Settings(), Interruption())
+        # No run, so no "before" either: every invalid index and every constraint that is NOT VALID counts.
+        surroundings = Surroundings(
+            before=Baseline(),
+            built=frozenset(),
+            drift=lambda check: check_drift(check, project, configuration.target, sessions, narrator.redact),
+            redact=narrator.redact,
+        )
+        found = check_health(configuration.checks, database.connect, surroundings)
+    checks = (_revision(position, verdict), *found)
+    failed = [result for result in checks if not result.passed]
+    error = None
+    if failed:
+        error = CheckFailed("Health check failed: " + "; ".join(f"{one.name}: {one.message}" for one in failed) + ".")
+    report = answered(
+        "Healthy",
+        f"{len(checks)} check(s) passed: the database is at {position.spoken}.",
+        error=error,
+        rows=position.rows,
+        target=verdict.target,
+        pending=len(verdict.steps),
+        checks=checks,
+    )
+    return Answer(report)
+
+
+def _revision(position: Position, verdict: Verdict) -> CheckResult:
+    """Pass where the upgrade plan is empty, or where the database is ahead and may be."""
+    if verdict.objection:
+        return CheckResult("revision", passed=False, message=verdict.objection.message.rstrip("."))
+    if verdict.steps:
+        names = ", ".join(verdict.target)
+        message = f"the database is at {position.spoken}, {len(verdict.steps)} revision(s) before {names}"
+        return CheckResult("revision", passed=False, message=message)
+    return CheckResult("revision", passed=True)

@@ -1,0 +1,183 @@
+"""Renders pending revisions as SQL, the way `alembic upgrade --sql` does: env.py runs, the database is not changed.
+
+env.py is needed for what decides how SQL looks: naming conventions, the version table, options of its own. One that
+knows offline mode opens no connection; one that does not opens its usual one, whose transactions are all read-only
+here. Alembic writes to a buffer in either case. What follows a failure inside a revision is thrown away: half of its
+statements would be taken for all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from alembic.runtime.environment import EnvironmentContext
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.url import URL, make_url
+
+from lockgate.errors import DatabaseUnreachable, LockgateError
+from lockgate.runner.database import outcome
+from lockgate.runner.database.backends import backend_of, kind_of
+from lockgate.runner.database.connection import is_own_thread
+from lockgate.runner.database.dbapi import asking, dbapi_of
+from lockgate.runner.entry.arrival import in_own_transaction
+from lockgate.runner.inspection.position import Position, Verdict, compare
+from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.ledger.committed import is_in_transaction
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.revisions.project import Project
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, RevisionStep
+
+__all__ = ["Planned", "Rendering", "place", "read_only"]
+
+_PORTS = {"mysql": 3306, "mariadb": 3306}
+_READS = re.compile(r"^\s*(?:SELECT|WITH)\b", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A pending revision."""
+
+    revision: str
+    message: str
+    table: str
+    """The version table that would get it."""
+    sql: str | None
+    """What it would execute; None where that cannot be said."""
+    note: str = ""
+    """Why there is no SQL, or what is uncertain about it."""
+
+
+class Rendering:
+    """One entry into env.py in offline mode."""
+
+    def __init__(
+        self,
+        project: Project,
+        configuration: Configuration,
+        narrator: Narrator,
+        read: Callable[[URL, str, str], Position],
+        own: URL,
+    ) -> None:
+        """Take ``read``, for the position by (database, schema, version table), and the URL that the run was given."""
+        self._project = project
+        self._configuration = configuration
+        self._narrator = narrator
+        self._read = read
+        self._own = own
+        self._buffer = io.StringIO()
+        self._found: tuple[Position, Verdict] | None = None
+        self._failed = ""
+        self.refusal: LockgateError | None = None
+        """What Lockgate itself raised inside env.py, which may have swallowed it."""
+        self.positions: list[tuple[Position, Verdict]] = []
+        """Each version table that env.py configured."""
+        self.planned: list[Planned] = []
+        self.begins: bool | None = None
+        """A transaction of env.py's begins before its first statement; None where env.py gave no connection."""
+        self.unread: list[str] = []
+        """Why another database that env.py configured could not be read."""
+
+    def run(self) -> None:
+        """Run env.py; raises whatever it raises."""
+        script, target = self._project.script, self._configuration.target
+        options: dict[str, Any] = {"as_sql": True, "starting_rev": None, "tag": None, "destination_rev": target}
+        event.listen(Engine, "connect", read_only)
+        try:
+            with EnvironmentContext(self._project.config, script, fn=self._steps, **options) as environment:
+                configure = environment.configure
+
+                def configured(connection: Any = None, url: Any = None, *args: Any, **kwargs: Any) -> None:
+                    """Stand in for EnvironmentContext.configure."""
+                    kwargs.update(self._options(connection, url, kwargs))
+                    configure(connection, url, *args, **kwargs)
+
+                environment.configure = configured  # type: ignore[method-assign]  # on the instance, as in a run
+                script.run_env()
+        finally:
+            event.remove(Engine, "connect", read_only)
+
+    def _options(self, connection: Any, url: Any, options: dict[str, Any]) -> dict[str, Any]:
+        """Find where the version table is, and return what differs from what env.py wants."""
+        target = make_url(url) if url is not None else connection.engine.url if connection is not None else self._own
+        self._narrator.redact.learn(target.render_as_string(hide_password=False))
+        if connection is not None:
+            with in_own_transaction(connection):
+                self.begins = is_in_transaction(dbapi_of(connection))
+        rows = self._look(target, options.get("version_table_schema") or "", options.get("version_table"))
+        return {
+            "output_buffer": self._buffer,
+            "transaction_per_migration": True,  # as a run does
+            "on_version_apply": (),  # env.py's own observers may write wherever they like
+            "starting_rev": list(rows) or None,
+        }
+
+    def _look(self, database: URL, schema: str, table: str | None) -> tuple[str, ...]:
+        """Read the version table; return the rows from which there is a plan."""
+        self._found = None
+        accept = self._configuration.database_ahead == "Accept"
+        try:
+            position = self._read(database, schema, table or "alembic_version")
+            verdict = compare(self._project.script, position, target=self._configuration.target, accept=accept)
+        except DatabaseUnreachable as error:
+            if place(database) != place(self._own):
+                self.unread.append(error.message)
+                return ()
+            self.refusal = error
+            raise
+        except LockgateError as error:
+            self.refusal = error
+            raise
+        self._found = (position, verdict)
+        return position.rows if verdict.steps else ()
+
+    def _steps(self, rows: Any, context: MigrationContext) -> Iterator[RevisionStep]:  # noqa: ARG002  # Alembic's
+        if self._found is None:
+            return
+        position, verdict = self._found
+        self.positions.append(self._found)
+        for step in verdict.steps:
+            start = self._buffer.tell()
+            self._failed = ""
+            step.migration_fn = self._observed(step.migration_fn)
+            yield step
+            self.planned.append(self._taken(step, position, self._buffer.getvalue()[start:].strip()))
+
+    def _observed(self, upgrade: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(upgrade)  # its name is what Alembic logs
+        def observed(*args: Any, **kwargs: Any) -> None:
+            """Let a revision that cannot be rendered not stop those behind it."""
+            try:
+                upgrade(*args, **kwargs)
+            except Exception as error:  # a revision is the user's code: anything can come out of it
+                place = outcome.where(error, self._project.folders)
+                self._failed = f"{outcome.brief(error)}{f' at {place}' if place else ''}"
+
+        return observed
+
+    def _taken(self, step: RevisionStep, position: Position, sql: str) -> Planned:
+        revision, message = step.revision.revision, step.doc or ""
+        if self._failed:
+            note = f"cannot be rendered without a database: {self._failed}"
+            return Planned(revision, message, position.name, None, note)
+        note = "it reads from the database: what it does may depend on what it finds" if _READS.search(sql) else ""
+        return Planned(revision, message, position.name, sql, note)
+
+
+def read_only(connection: Any, record: Any) -> None:  # noqa: ARG001  # the signature is SQLAlchemy's
+    """Make a session of env.py read-only, as a listener to `connect`."""
+    if not is_own_thread() and (kind := kind_of(connection)):
+        backend_of(kind).forbid_writes(asking(connection))
+        connection.commit()  # or the setting would be rolled back
+
+
+def place(url: URL) -> tuple[object, ...]:
+    """Return what says which database it is; drivers and options do not."""
+    return url.host or "", url.port or _PORTS.get(url.get_backend_name(), 5432), url.database or ""

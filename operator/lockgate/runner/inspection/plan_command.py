@@ -1,0 +1,111 @@
+"""``lockgate plan``: what `lockgate migrate` would do, with its SQL as far as that can be known. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+from sqlalchemy.engine.url import URL, make_url
+
+from lockgate.errors import InvalidRevisions
+from lockgate.runner.database import outcome
+from lockgate.runner.database.connection import OwnConnection
+from lockgate.runner.inspection.answer import Answer, answered
+from lockgate.runner.inspection.offline import Planned, Rendering, place
+from lockgate.runner.inspection.position import Position, Verdict, compare, named_table, opened, read_position, reading
+from lockgate.runner.interruption import StopRequested
+from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.invocation.project_file import working_directory
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.revisions.project import Project, load_project
+
+__all__ = ["show_plan"]
+
+
+def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
+    """Plan; with SQL where env.py takes part, else from the revision files alone."""
+    project = load_project(configuration, working_directory(), os.environ)
+    with opened(project.url, narrator, "plan") as (_, connection):
+        own = make_url(project.url.strip())  # only now: `opened` says what is wrong with it
+
+        def read(url: URL, schema: str, table: str) -> Position:
+            if place(url) != place(own):
+                with opened(url.render_as_string(hide_password=False), narrator, "plan") as (__, other):
+                    return read_position(other, schema, table)
+            with reading():
+                return read_position(connection, schema, table)
+
+        rendering = Rendering(project, configuration, narrator, read, own)
+        trouble = _render(rendering, project)
+        if rendering.refusal:
+            raise rendering.refusal
+        if trouble or not rendering.positions:
+            return _without_sql(configuration, project, connection, trouble or "it runs no migration in offline mode")
+    return _answer(
+        rendering.positions,
+        rendering.planned,
+        (*_limits(connection, rendering.planned, rendering.begins), *_unread(rendering)),
+    )
+
+
+def _render(rendering: Rendering, project: Project) -> str:
+    """Enter env.py; return why that did not work, or nothing."""
+    try:
+        rendering.run()
+    except StopRequested:
+        raise
+    except (Exception, SystemExit) as error:  # env.py is the user's code: anything can come out of it
+        place = outcome.where(error, project.folders)
+        return f"{outcome.brief(error)}{f' at {place}' if place else ''}"
+    return ""
+
+
+def _limits(connection: OwnConnection, planned: list[Planned], begins: bool | None) -> tuple[str, ...]:
+    """Say what this kind of database cannot give, where there is anything to apply."""
+    return connection.backend.limits(begins=begins) if planned else ()
+
+
+def _unread(rendering: Rendering) -> tuple[str, ...]:
+    return tuple(f"Another database that env.py migrates is not planned: {said}" for said in rendering.unread)
+
+
+def _without_sql(configuration: Configuration, project: Project, connection: OwnConnection, trouble: str) -> Answer:
+    position = read_position(connection, *named_table(configuration, project))
+    accept = configuration.database_ahead == "Accept"
+    try:
+        verdict = compare(project.script, position, target=configuration.target, accept=accept)
+    except InvalidRevisions as error:
+        raise InvalidRevisions(f"{error.message} env.py cannot be used either: {trouble}.") from error
+    note = "see the warning"
+    planned = [Planned(step.revision.revision, step.doc or "", position.name, None, note) for step in verdict.steps]
+    warning = f"No revision can be rendered, because env.py does not work in Alembic's offline mode: {trouble}."
+    warnings = (warning, *_limits(connection, planned, None)) if planned else ()
+    return _answer([(position, verdict)], planned, warnings)
+
+
+def _answer(found: list[tuple[Position, Verdict]], planned: list[Planned], warnings: tuple[str, ...]) -> Answer:
+    error = next((verdict.objection for _, verdict in found if verdict.objection), None)
+    rows = tuple(sorted({row for position, _ in found for row in position.rows}))
+    target = tuple(sorted({head for _, verdict in found for head in verdict.target}))
+    reason, message = _said(found, rows, planned)
+    report = answered(reason, message, error=error, rows=rows, target=target, pending=len(planned), warnings=warnings)
+    several = len(found) > 1
+    lines = [line for number, item in enumerate(planned, 1) for line in _lines(number, len(planned), item, several)]
+    return Answer(report, {"plan": [asdict(item) for item in planned]}, tuple(lines))
+
+
+def _said(found: list[tuple[Position, Verdict]], rows: tuple[str, ...], planned: list[Planned]) -> tuple[str, str]:
+    at = f"The database is at {', '.join(rows) or 'base'}"
+    if planned:
+        return "RevisionsPending", f"{at}; {len(planned)} revision(s) would be applied."
+    if any(verdict.is_ahead for _, verdict in found):
+        return "DatabaseAhead", f"{at}, ahead of this image; nothing would be applied."
+    return "NothingToDo", f"{at}: nothing would be applied."
+
+
+def _lines(number: int, total: int, item: Planned, several: bool) -> list[str]:
+    table = f" ({item.table})" if several else ""
+    lines = ["", f"-- {number}/{total} {item.revision} {item.message}".rstrip() + table]
+    if item.note:
+        lines.append(f"-- note: {item.note}")
+    return lines if item.sql is None else [*lines, *item.sql.splitlines()]

@@ -1,0 +1,126 @@
+"""Where a database is, against the revisions of an image: what `status`, `plan`, `check` and `unlock` begin with.
+
+Everything here only reads, over one connection of Lockgate's own, and takes no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
+
+from lockgate.errors import InvalidConfiguration, LockgateError, MigrationFailed
+from lockgate.runner.database import outcome
+from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.records.lineage import lineage_of
+from lockgate.runner.revisions import plan
+from lockgate.runner.revisions.project import Project
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+    from alembic.script import ScriptDirectory
+
+__all__ = ["Position", "Verdict", "compare", "named_table", "opened", "read_position", "reading"]
+
+
+@dataclass(frozen=True)
+class Position:
+    """A version table and its rows; ``schema`` is empty where there is no such table."""
+
+    schema: str
+    table: str
+    rows: tuple[str, ...]
+    lineage: dict[str, tuple[str, ...]]
+    """Parents of the revisions in lockgate.history, which older images do not know."""
+
+    @property
+    def name(self) -> str:
+        """The table, for people."""
+        return f"{self.schema}.{self.table}" if self.schema else self.table
+
+    @property
+    def spoken(self) -> str:
+        """The rows, for people."""
+        return ", ".join(self.rows) or "base"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A position, against the revisions of an image."""
+
+    target: tuple[str, ...]
+    steps: tuple[RevisionStep, ...] = ()
+    """What is pending, in order."""
+    is_ahead: bool = False
+    """The database contains everything that the image needs, and more."""
+    objection: LockgateError | None = None
+    """Why a run would be refused."""
+
+
+def named_table(configuration: Configuration, project: Project | None) -> tuple[str, str]:
+    """Return schema (or nothing) and name of the version table: as the flag says, as configured, or Alembic's own."""
+    schema, _, table = configuration.version_table.rpartition(".")
+    if table:
+        return schema, table
+    return (project.version_schema, project.version_table) if project else ("", "alembic_version")
+
+
+@contextlib.contextmanager
+def opened(url: str, narrator: Narrator, role: str) -> Iterator[tuple[Database, OwnConnection]]:
+    """Connect to read; what the database then refuses is an error about rights, not about a migration."""
+    narrator.redact.learn(url)
+    database = Database(parse_url(url), Settings())
+    with reading():
+        try:
+            connection = database.connect(role)
+        except Exception as caught:
+            raise outcome.classify(caught, connecting=True) from caught
+        try:
+            yield database, connection
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Turn errors of the database into ours."""
+    try:
+        yield
+    except DBAPIError as caught:
+        error = outcome.classify(caught)
+        if not isinstance(error, MigrationFailed):
+            raise error from caught
+        raise InvalidConfiguration(
+            f"The database refuses to answer: {outcome.brief(caught)}.",
+            advice="Use the role that migrates, or grant this one the right to read.",
+        ) from caught
+
+
+def read_position(connection: OwnConnection, schema: str, table: str) -> Position:
+    """Read a version table, and the lineage of what is in it."""
+    found, rows = connection.backend.located(connection, schema, table)
+    return Position(found, table, rows, lineage_of(connection, found, table))
+
+
+def compare(script: ScriptDirectory, position: Position, *, target: str, accept: bool) -> Verdict:
+    """Return what is pending, whether the database is ahead, and what speaks against a run.
+
+    InvalidRevisions where the revision files cannot be read without env.py, or the target is unknown or ambiguous.
+    """
+    own = plan.graph(script)
+    plan.pending(script, target, ())  # an unknown or ambiguous target is an error, wherever the database is
+    unknown = plan.unknown_rows(position.rows, own)
+    if unknown:
+        heads = plan.target_heads(script, target, ())
+        # Accepted first: whether the database contains all that is needed is one question, the policy another.
+        trouble = plan.ahead(position.rows, unknown, heads, own, position.lineage, accept=True)
+        objection = plan.ahead(position.rows, unknown, heads, own, position.lineage, accept=accept)
+        return Verdict(heads, is_ahead=trouble is None, objection=objection)
+    steps = tuple(plan.pending(script, target, position.rows))
+    return Verdict(plan.target_heads(script, target, steps), steps)

@@ -1,0 +1,145 @@
+"""``lockgate wait``: polls until the database has what this image needs. No lock, no env.py, no API access.
+
+Satisfied when the upgrade plan from the rows of the version table is empty, or when the rows are ahead of this image
+by a lineage that lockgate.history knows. A revision that is named (``--revision``) is looked up without reading files.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from dataclasses import dataclass, field
+
+from lockgate.errors import DatabaseBusy, DatabaseUnreachable, InvalidRevisions, LockgateError, SchemaNotReady
+from lockgate.report import Report
+from lockgate.runner.database import outcome
+from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.durations import spoken
+from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.invocation.project_file import working_directory
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.output.publication import outcome_of
+from lockgate.runner.records.lineage import lineage_of
+from lockgate.runner.revisions import plan
+from lockgate.runner.revisions.project import Project, load_project
+
+__all__ = ["Wait"]
+
+POLL = (0.5, 1.5)
+"""Seconds between looks, with jitter: all pods of a Deployment ask at once otherwise."""
+
+LOCK_TIMEOUT_MS = 500
+"""A look never stands in the queue for the version table for longer: others would stand behind it."""
+
+
+@dataclass
+class Wait:
+    """One ``lockgate wait``."""
+
+    configuration: Configuration
+    narrator: Narrator
+    started: float = field(default_factory=time.monotonic)
+    rows: tuple[str, ...] = ()
+    contained: set[str] = field(default_factory=set)
+    needed: tuple[str, ...] = ()
+    missing: int = 0
+    connection: OwnConnection | None = None
+
+    def execute(self) -> str:
+        """Wait; return the reason of success, SchemaNotReady when the time is over."""
+        # A revision that is named needs nothing of the image but a driver: neither configuration nor revision files.
+        alone = self.configuration.revision and self.configuration.url
+        project = None if alone else load_project(self.configuration, working_directory(), os.environ)
+        url = project.url if project else self.configuration.url
+        self.narrator.redact.learn(url)
+        settings = Settings(
+            resource=self.configuration.resource, pod=self.configuration.pod, lock_timeout_ms=LOCK_TIMEOUT_MS
+        )
+        database = Database(parse_url(url), settings)
+        own = {} if project is None or self.configuration.revision else self._graph(project)
+        while True:
+            trouble = self._look(database, project, own)
+            if trouble is None:
+                return "SchemaReady"
+            waited = time.monotonic() - self.started
+            if waited >= self.configuration.timeout:
+                raise SchemaNotReady(
+                    f"Not ready after {spoken(waited)}: {trouble}.",
+                    advice="Has the migration of this image run? `kubectl get databasemigrations` shows it.",
+                )
+            if self.narrator.progress.waiting_for != trouble:
+                self.narrator.tell("waiting", f"waiting: {trouble}", waiting_for=trouble, current=self.rows)
+            pause = random.uniform(*POLL)  # noqa: S311  # jitter, not a secret
+            time.sleep(min(pause, max(self.configuration.timeout - waited, 0.01)))
+
+    def _graph(self, project: Project) -> dict[str, tuple[str, ...]]:
+        try:
+            own = plan.graph(project.script)
+        except InvalidRevisions as error:
+            raise InvalidRevisions(
+                error.message,
+                advice="If the revision files need what only env.py sets up, say which one to wait for: --revision.",
+            ) from error
+        self.needed = plan.target_heads(project.script, self.configuration.target, ())
+        plan.pending(project.script, self.configuration.target, ())  # an unknown or ambiguous target is an error now
+        return own
+
+    def _look(self, database: Database, project: Project | None, own: plan.Parents) -> str | None:
+        """Ask once; return what is missing, or None."""
+        try:
+            self.connection = self.connection or database.connect("wait")
+            recorded = self._read(self.connection, project)
+            if self.connection.stands_in:
+                self._close()
+        except Exception as caught:
+            self._close()
+            error = outcome.classify(caught, connecting=True)
+            if isinstance(error, (DatabaseUnreachable, DatabaseBusy)):
+                return error.message.rstrip(".")
+            raise error from caught
+        return self._missing(project, own, recorded)
+
+    def _read(self, connection: OwnConnection, project: Project | None) -> dict[str, tuple[str, ...]]:
+        schema, _, table = self.configuration.version_table.rpartition(".")
+        if not table:
+            schema, table = (project.version_schema, project.version_table) if project else ("", "alembic_version")
+        found, self.rows = connection.backend.located(connection, schema, table)
+        return lineage_of(connection, found, table)
+
+    def _missing(self, project: Project | None, own: plan.Parents, recorded: plan.Parents) -> str | None:
+        self.contained = plan.ancestors(self.rows, recorded, own)
+        at = f"the database is at {', '.join(self.rows) or 'base'}"
+        wanted = self.configuration.revision
+        if wanted or project is None:
+            return None if wanted in self.contained else f"{at}, needed is {wanted}"
+        unknown = plan.unknown_rows(self.rows, own)
+        if not unknown:
+            self.missing = len(plan.pending(project.script, self.configuration.target, self.rows))
+            return f"{at}, {self.missing} revision(s) before {', '.join(self.needed)}" if self.missing else None
+        accept = self.configuration.database_ahead == "Accept"
+        error = plan.ahead(self.rows, unknown, self.needed, own, recorded, accept=accept)
+        return None if error is None else error.message.rstrip(".")
+
+    def _close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def report(self, reason: str, error: LockgateError | None = None) -> Report:
+        """Tell what was found."""
+        self._close()
+        return Report(
+            outcome=outcome_of(error),
+            reason=error.reason if error else reason,
+            message=str(error) if error else f"The database is at {', '.join(self.rows) or 'base'}: ready.",
+            exit_code=error.exit_code if error else 0,
+            retryable=error.retryable if error else False,
+            current=self.rows,
+            reached=self.rows,
+            target=self.needed,
+            pending=self.missing,
+            revisions=tuple(sorted(self.contained)),
+            seconds=round(time.monotonic() - self.started, 3),
+        )

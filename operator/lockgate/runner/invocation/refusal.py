@@ -1,0 +1,34 @@
+"""Reports a configuration that could not be read, to where it asks to be reported, as far as that can be told."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+from lockgate.errors import InvalidConfiguration
+from lockgate.runner.invocation.arguments import glimpse
+from lockgate.runner.invocation.project_file import FileSettings, read_project_file, working_directory
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.output.publication import Publisher, plain_report
+from lockgate.runner.output.redaction import Redactor
+
+__all__ = ["refuse"]
+
+
+def refuse(error: InvalidConfiguration, argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Write the report of this error, and return its exit code."""
+    flags, file = glimpse(argv), FileSettings()
+    with contextlib.suppress(InvalidConfiguration):  # perhaps the very error that is reported
+        file = read_project_file(_first(flags.get("config"), environ.get("LOCKGATE_CONFIG")), working_directory())
+
+    def said(field: str, variable: str) -> str:
+        return _first(flags.get(field), environ.get(variable), file.values.get(field))
+
+    url = environ.get(said("database_env", "LOCKGATE_DATABASE_ENV") or "DATABASE_URL", "")
+    output = "json" if said("output", "LOCKGATE_OUTPUT") == "json" else "plain"
+    narrator = Narrator(output=output, redact=Redactor([url]))
+    return Publisher(narrator, said("termination_message", "LOCKGATE_TERMINATION_MESSAGE"))(plain_report(error))
+
+
+def _first(*texts: str | None) -> str:
+    return next((text for text in texts if text), "")

@@ -1,0 +1,186 @@
+"""Which statements of the revision that runs are committed before it ends.
+
+A revision that leaves its transaction in the middle, for an autocommit block or by ``COMMIT``, and then fails is half
+applied: the version table still names the revision before it, and running it again meets what it left behind. What is
+committed is taken from the driver, which knows after each statement whether a transaction is open, and from the server,
+which knows whether a transaction wrote anything. `journal` takes what this finds to the database.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from lockgate.runner.records.statements import STARTED, Kept, digest
+
+__all__ = [
+    "Ledger",
+    "bare",
+    "commits_by_itself",
+    "commits_inside",
+    "is_in_transaction",
+    "is_repeatable",
+    "only_reads",
+]
+
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+_READS = re.compile(
+    r"(?:SHOW|SET|RESET|BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|LOCK|UNLOCK|DISCARD|PRAGMA|USE|DESC|DESCRIBE)\b"
+    r"|(?:SELECT|VALUES|TABLE|WITH|EXPLAIN)\b(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE|INTO)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+_CALL = re.compile(r"SELECT\b(?!.*\bFROM\b)", re.IGNORECASE | re.DOTALL)
+_REPEATABLE = re.compile(
+    r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\b|DROP\s+INDEX\s+CONCURRENTLY\s+IF\s+EXISTS\b"
+    r"|REINDEX\b[^;]*\bCONCURRENTLY\b|ALTER\s+TYPE\b[^;]*\bADD\s+VALUE\s+IF\s+NOT\s+EXISTS\b"
+    r"|CREATE\s+EXTENSION\s+IF\s+NOT\s+EXISTS\b|REFRESH\s+MATERIALIZED\s+VIEW\b|(?:VACUUM|ANALYZE)\b",
+    re.IGNORECASE,
+)
+_COMMITS = re.compile(r"(?:^|;)\s*COMMIT\b(?!\s+PREPARED)|^END\b", re.IGNORECASE)
+_TAKES_BACK = re.compile(r"(?:ROLLBACK|ABORT)\b(?!\s+PREPARED)", re.IGNORECASE)
+_TO_SAVEPOINT = re.compile(r"ROLLBACK\b.*\bTO\b", re.IGNORECASE | re.DOTALL)
+
+
+def bare(statement: str) -> str:
+    """Return a statement without comments and without what surrounds it."""
+    return _COMMENT.sub(" ", statement).strip(" \t\r\n;")
+
+
+def only_reads(statement: str) -> bool:
+    """Return whether a statement leaves nothing behind; a ``SELECT f()`` without a table may well do something."""
+    text = bare(statement)
+    return not text or (bool(_READS.match(text)) and not _CALL.match(text))
+
+
+def is_repeatable(statement: str) -> bool:
+    """Return whether this may simply be done again; of indexes, what is invalid is dropped before."""
+    text = bare(statement)
+    return ";" not in text and bool(_REPEATABLE.match(text))
+
+
+def is_in_transaction(connection: Any) -> bool | None:
+    """Ask the driver of a DBAPI connection whether a transaction is open; None where it does not say."""
+    driver = getattr(connection, "driver_connection", None) or connection
+    if hasattr(driver, "is_in_transaction"):
+        return bool(driver.is_in_transaction())  # asyncpg
+    if isinstance(getattr(driver, "in_transaction", None), bool):
+        return bool(driver.in_transaction)  # sqlite3, aiosqlite, MySQL's own connector
+    if isinstance(getattr(driver, "server_status", None), int) and type(driver).__module__.split(".")[0] != "asyncmy":
+        return bool(driver.server_status & 1)  # PyMySQL, aiomysql: SERVER_STATUS_IN_TRANS; asyncmy never takes it back
+    status = getattr(getattr(driver, "info", None), "transaction_status", None)
+    return None if status is None else int(status) != 0  # psycopg and psycopg2: libpq's PQTRANS_IDLE
+
+
+def commits_by_itself(connection: Any) -> bool:
+    """Ask a DBAPI connection whether its next statement is committed as it ends."""
+    if getattr(connection, "autocommit", False):
+        return is_in_transaction(connection) is not True
+    # After COMMIT in words, psycopg2 and SQLAlchemy's adapter for asyncpg believe in the transaction that is over.
+    believes = getattr(connection, "status", None) == PSYCOPG2_BEGUN or bool(
+        getattr(connection, "_started", getattr(connection, "_transaction", None))
+    )
+    return believes and is_in_transaction(connection) is False
+
+
+PSYCOPG2_BEGUN = 2
+"""psycopg2.extensions.STATUS_BEGIN."""
+
+
+def commits_inside(statement: str) -> bool:
+    """Return whether a statement is, or contains, a COMMIT in words."""
+    return bool(_COMMITS.search(bare(statement)))
+
+
+class Ledger:
+    """Follows the statements of one revision, on all connections that it uses."""
+
+    def __init__(self, salt: str = "") -> None:
+        """Take the ``salt`` of the digests: anything that nobody can guess."""
+        self._salt = salt
+        self.committed: list[Kept] = []
+        """Statements that are committed and wrote something, in order."""
+        self.uncertain = False
+        """The connection was lost during a commit: nobody knows whether the last of them were committed."""
+        self._open: dict[int, list[Kept]] = {}
+        self._savepoints: dict[tuple[int, str], int] = {}
+        self._last: tuple[int, list[Kept]] | None = None
+        self._following = False
+        self._position = 0
+
+    def begin(self) -> None:
+        """Start to follow a revision."""
+        self.committed, self.uncertain, self._open, self._last, self._following = [], False, {}, None, True
+        self._savepoints, self._position = {}, 0
+
+    def end(self) -> tuple[tuple[Kept, ...], bool]:
+        """Stop: its function has ended, well or not, and what is done from now on is done in its last transaction."""
+        self._following = False
+        return tuple(self.committed), self.uncertain
+
+    def starts(self, statement: str, parameters: Any = ()) -> Kept | None:
+        """Note that another statement is sent: a commit before it is done. None where it is not of interest."""
+        self._last = None
+        if not self._following or only_reads(statement):
+            return None
+        self._position += 1
+        return Kept(self._position, statement, self._salt, digest(self._salt, statement, parameters))
+
+    def has_open(self, key: int) -> bool:
+        """Return whether a transaction with statements of the revision is open on this connection."""
+        return self._following and bool(self._open.get(key))
+
+    def open(self, key: int) -> tuple[Kept, ...]:
+        """Return the statements of the transaction that is open on this connection."""
+        return tuple(self._open.get(key, ()))
+
+    def ran(self, key: int, statement: str, kept: Kept | None, *, in_transaction: bool) -> None:
+        """Enter a statement that ended without an error, and left the connection inside a transaction or outside."""
+        if not self._following:
+            return
+        pending = self._open.setdefault(key, [])
+        if _TAKES_BACK.match(bare(statement)):
+            self._taken_back(pending, partly=bool(_TO_SAVEPOINT.match(bare(statement))))
+        if kept is not None:
+            pending.append(kept)
+        if not in_transaction or commits_inside(statement):
+            self.committed += pending
+            pending.clear()
+
+    def _taken_back(self, pending: list[Kept], *, partly: bool) -> None:
+        """Follow a ROLLBACK in words; which statements are behind a savepoint, the words do not say."""
+        pending[:] = [replace(kept, state=STARTED) for kept in pending] if partly else []
+
+    def savepoint(self, key: int, name: str) -> None:
+        """Note a savepoint of SQLAlchemy's."""
+        self._savepoints[key, name] = len(self._open.get(key, ()))
+
+    def rolled_back_to(self, key: int, name: str) -> None:
+        """Note that what came after a savepoint is taken back."""
+        del self._open.get(key, [])[self._savepoints.get((key, name), 0) :]
+
+    def commits(self, key: int, *, wrote: bool) -> None:
+        """Note that the transaction of this connection is about to be committed."""
+        pending = self._open.pop(key, [])
+        if self._following and pending:
+            self._last = (len(self.committed), pending)
+            self.committed += pending if wrote else []
+
+    def rolled_back(self, key: int) -> None:
+        """Note that the transaction of this connection is taken back."""
+        self._open.pop(key, None)
+        self._last = None
+
+    def committed_itself(self, key: int, *last: Kept) -> None:
+        """Note that a statement that failed had committed what was done before it, and perhaps itself (``last``)."""
+        if self._following:
+            self.committed += [*self._open.pop(key, []), *last]
+
+    def failed(self, *, lost: bool) -> None:
+        """Note an error between statements: of the commit, if one was under way; ``lost``: the connection is gone."""
+        if self._following and self._last is not None:
+            if lost:
+                self.uncertain = True
+            else:
+                del self.committed[self._last[0] :]
+            self._last = None

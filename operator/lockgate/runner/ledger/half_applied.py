@@ -1,0 +1,110 @@
+"""What a person has to know of a revision that committed in the middle and did not end, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from lockgate.errors import HalfApplied
+from lockgate.runner.ledger.resumption import is_harmless, obstacle
+from lockgate.runner.records.statements import STARTED, Kept, Part, shortened
+
+__all__ = ["done_word", "finished", "joined", "left_in_the_middle", "listing", "refuse_half_way", "said_of", "way_out"]
+
+LISTED = 5
+"""Statements that a message shows; the report's failure has up to 50."""
+
+
+def joined(earlier: Iterable[Kept], committed: Iterable[Kept]) -> tuple[Kept, ...]:
+    """Return what is committed by now, in order: by other runs and by this one."""
+    found = {row.position: row for row in (*earlier, *committed)}
+    return tuple(found[position] for position in sorted(found))
+
+
+def listing(kept: tuple[Kept, ...]) -> str:
+    """Return the statements as numbered words."""
+    words = [
+        f"({number}) {shortened(row.text)}{' (perhaps)' if row.state == STARTED else ''}"
+        for number, row in enumerate(kept[:LISTED], 1)
+    ]
+    if len(kept) > LISTED:
+        words.append(f"and {len(kept) - LISTED} more")
+    return " ".join(words)
+
+
+def done_word(part: Part) -> str:
+    """Return what was to be done to the revision."""
+    return "applied" if part.direction == "upgrade" else "taken back"
+
+
+def finished(part: Part) -> str:
+    """Return how a person ends by hand what a run has begun."""
+    stamp = part.revision if part.direction == "upgrade" else f"<the revision below {part.revision}>"
+    return f"finish the revision by hand and `alembic stamp {stamp}`"
+
+
+def way_out(part: Part, *, recorded: bool) -> str:
+    """Return what to do; ``recorded``: a next run knows of what is committed."""
+    finish = finished(part)
+    if not recorded:
+        return f"Undo by hand what is committed, or {finish}; then ask for another try."
+    return (
+        f"Let the next run continue behind it (`--half-applied Resume`, policy.halfApplied), or {finish}, or undo by"
+        f" hand what is committed and DELETE FROM lockgate.statements WHERE revision = '{part.revision}'; then ask for"
+        " another try."
+    )
+
+
+def left_in_the_middle(
+    part: Part, kept: tuple[Kept, ...], rows: tuple[str, ...], *, resume: bool
+) -> HalfApplied | None:
+    """Return what speaks against continuing a revision that another run left in the middle; None: nothing.
+
+    ``rows``: of the version table. ``resume``: somebody asked for it.
+    """
+    trouble = obstacle(kept)
+    if not kept or (not trouble and (resume or all(is_harmless(row.text) for row in kept))):
+        return None
+    unable = f" It cannot be continued. {trouble}" if resume else ""
+    return HalfApplied(
+        f"Revision {part.revision} is half {done_word(part)}: an earlier run ended in the middle of it."
+        f" Committed: {listing(kept)}.{unable} {part.version_table} still says {', '.join(rows) or 'base'}."
+        " Nothing was done.",
+        advice=way_out(part, recorded=True)
+        if not unable
+        else f"F{finished(part)[1:]}, or undo by hand what is committed and"
+        f" DELETE FROM lockgate.statements WHERE revision = '{part.revision}'; then ask for another try.",
+    )
+
+
+def refuse_half_way(earlier: Mapping[Part, tuple[Kept, ...]], *, upward: bool) -> None:
+    """Raise HalfApplied where a revision was left in the middle of the other direction.
+
+    Index work that can be repeated is no obstacle to going back; to going up it is: what was dropped is not made again.
+    """
+    for part, kept in earlier.items():
+        other = (part.direction == "upgrade") != upward
+        if other and (upward or not all(is_harmless(row.text) for row in kept)):
+            again = (
+                "take it back again, with --half-applied Resume" if upward else "apply it, with --half-applied Resume"
+            )
+            raise HalfApplied(
+                f"Revision {part.revision} is half {done_word(part)}: an earlier run ended in the middle of it."
+                f" Committed: {listing(kept)}. Nothing was done.",
+                advice=f"Finish that first: {again}, or undo by hand what is committed and DELETE FROM"
+                f" lockgate.statements WHERE revision = '{part.revision}'.",
+            )
+
+
+def said_of(resumed: Mapping[str, int], unrecorded: Mapping[str, bool]) -> list[str]:
+    """Return the warnings of a run that continued revisions, or could not record how far they are."""
+    said = [
+        f"Continued {revision} behind {count} statement(s) that an earlier try had committed."
+        for revision, count in sorted(resumed.items())
+    ]
+    if names := sorted(revision for revision, matters in unrecorded.items() if matters):
+        said.append(
+            f"{', '.join(names)} committed in the middle, where its role may not write lockgate.statements: had the run"
+            " been killed there, the next one would have begun it again. Grant that role USAGE on the schema lockgate,"
+            " and SELECT, INSERT, UPDATE and DELETE on that table."
+        )
+    return said

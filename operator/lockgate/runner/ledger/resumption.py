@@ -1,0 +1,88 @@
+"""Whether a revision that another run left in the middle can be continued, and how each of its statements is. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from lockgate.runner.ledger.committed import bare, is_repeatable
+from lockgate.runner.ledger.index_work import valid_index
+from lockgate.runner.records.statements import STARTED, Kept, digest, shortened
+
+__all__ = ["fails_whole", "fits_transaction", "instead", "is_harmless", "obstacle", "proof", "same"]
+
+_NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
+_DROPPED = re.compile(
+    rf"DROP\s+INDEX\s+CONCURRENTLY\s+(?!IF\s)(?P<name>{_NAME}(?:\s*\.\s*{_NAME})?)\s*(?:RESTRICT\s*)?$", re.IGNORECASE
+)
+_ENUM = re.compile(
+    rf"ALTER\s+TYPE\s+(?P<name>{_NAME}(?:\s*\.\s*{_NAME})?)\s+ADD\s+VALUE\s+(?P<value>'(?:[^']|'')*')", re.IGNORECASE
+)
+_HELD = re.compile(
+    r"(?:INSERT|UPDATE|DELETE|MERGE|WITH|SELECT|DO|TRUNCATE|COMMENT|GRANT|REVOKE|CREATE|ALTER|DROP|SECURITY)\b"
+    r"(?!\s+(?:DATABASE|TABLESPACE|SUBSCRIPTION|SYSTEM)\b)(?!.*\b(?:CONCURRENTLY|COMMIT|ROLLBACK)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+_IN_PARTS = re.compile(r"(?:CALL|DO|CLUSTER|REINDEX)\b", re.IGNORECASE)
+"""Statements that may commit a part of what they do."""
+
+
+def fits_transaction(statement: str) -> bool:
+    """Return whether a statement of an autocommit block may run in a transaction, together with its record.
+
+    Not so what PostgreSQL refuses there, and what may commit by itself. Doubt means no.
+    """
+    return bool(_HELD.match(bare(statement)))
+
+
+def fails_whole(statement: str) -> bool:
+    """Return whether nothing of a statement stays when the server says that it failed, or only what is cleared away."""
+    text = bare(statement)
+    in_parts = _IN_PARTS.match(text) or re.search(r"\bCONCURRENTLY\b", text, re.IGNORECASE) or ";" in text
+    return is_harmless(statement) or not in_parts
+
+
+def proof(statement: str) -> str | None:
+    """Return SQL that says whether the effect of a statement that no transaction can hold is there; None: no way."""
+    text = bare(statement)
+    dropped, enum = _DROPPED.match(text), _ENUM.match(text)
+    if dropped:
+        return f"SELECT to_regclass({_literal(dropped['name'])}) IS NULL"
+    if enum and ";" not in text:
+        return (
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_enum e"
+            f" WHERE e.enumtypid = to_regtype({_literal(enum['name'])}) AND e.enumlabel = {enum['value']})"
+        )
+    return valid_index(statement) if ";" not in text else None
+
+
+def is_harmless(statement: str) -> bool:
+    """Return whether a revision may be continued behind this statement without anybody having asked for it.
+
+    It can be done again, or the catalogue says whether it was done.
+    """
+    return is_repeatable(statement) or proof(statement) is not None
+
+
+def obstacle(kept: Iterable[Kept]) -> str:
+    """Return why the revision cannot be continued, or nothing."""
+    for row in kept:
+        if row.state == STARTED and not is_harmless(row.text):
+            return f"Nobody can tell whether this one was done: {shortened(row.text)}."
+        if row.returned_rows:
+            return f"This one returned rows, which the revision may need again: {shortened(row.text)}."
+    return ""
+
+
+def same(row: Kept, statement: str, parameters: object) -> bool:
+    """Return whether a revision sends, at its place, the statement that was recorded there."""
+    return row.digest == digest(row.salt, statement, parameters)
+
+
+def instead(row: Kept) -> str:
+    """Return what is sent for a statement that is committed: it does nothing, to as many rows as that one did."""
+    return f"SELECT FROM generate_series(1, {max(row.row_count, 0)})"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

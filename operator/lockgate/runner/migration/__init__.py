@@ -1,0 +1,1 @@
+"""A run, from the first connection to the last check."""

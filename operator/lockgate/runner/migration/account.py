@@ -1,0 +1,154 @@
+"""What a run has done so far, as found in the database: kept also when the run ends badly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lockgate.errors import LockgateError
+from lockgate.report import Applied, CheckResult, Failure, Report
+from lockgate.runner.output.publication import outcome_of
+from lockgate.runner.revisions import plan
+
+if TYPE_CHECKING:
+    from lockgate.runner.entry.environment import EnvironmentEntry
+    from lockgate.runner.entry.seen import Seen
+
+__all__ = ["Account", "Adopted", "run_report", "settle"]
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was written into the version table."""
+
+    revisions: tuple[str, ...]
+    tables: int
+
+    def __str__(self) -> str:
+        return f"Took the schema for {', '.join(self.revisions)}: all of its {self.tables} table(s) are there."
+
+
+@dataclass
+class Account:
+    """What a run has done so far, also when it ends badly."""
+
+    current: tuple[str, ...] = ()
+    reached: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    pending: int = 0
+    applied: list[Applied] = field(default_factory=list)
+    undone: list[Applied] = field(default_factory=list)
+    revisions: set[str] = field(default_factory=set)
+    failure: Failure | None = None
+    attempts: int = 1
+    is_ahead: bool = False
+    ahead: tuple[str, ...] = ()
+    """Where it is, what builds on the target."""
+    writes_history: bool = True
+    changed: tuple[str, ...] = ()
+    """Applied revisions whose file in the image is not what was applied."""
+    tables: tuple[tuple[str, str, str], ...] = ()
+    """(database, schema, table) of all version tables that env.py configured."""
+    adopted: Adopted | None = None
+
+    def adopt(self, adopted: Adopted) -> None:
+        """Take note that the version was written, and nothing applied."""
+        self.adopted = adopted
+        self.applied.clear()
+
+
+def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]]) -> int:
+    """Enter into the account what is really in the database now; return how many revisions are pending."""
+    if not entry.seen:
+        return 0
+    if not account.tables:
+        account.current = _union(seen.rows for seen in entry.seen)
+    account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
+    account.is_ahead = any(seen.is_ahead for seen in entry.seen)
+    account.ahead = _union(seen.ahead for seen in entry.seen)
+    account.writes_history = all(seen.arrival.writes_history and not seen.unrecorded for seen in entry.seen)
+    account.changed = _union(seen.changed for seen in entry.seen)
+    account.target = _union(seen.target for seen in entry.seen)
+    account.reached = _union(rows)
+    account.pending = 0
+    if not entry.course.upward:
+        account.revisions.clear()
+    for seen, found in zip(entry.seen, rows, strict=True):
+        contained = plan.ancestors(found, entry.course.graph if seen.ran else {}, seen.arrival.lineage)
+        account.revisions |= contained
+        account.applied += [step for step in seen.done if step.revision in contained]
+        account.undone += [step for step in seen.undone if step.revision not in contained]
+        account.pending += entry.course.left(seen, found)
+    return account.pending
+
+
+def _identity(seen: Seen) -> tuple[str, str, str]:
+    return seen.arrival.fingerprint, seen.arrival.schema, seen.arrival.table
+
+
+def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({row for group in groups for row in group}))
+
+
+def run_report(
+    account: Account,
+    *,
+    reason: str,
+    error: LockgateError | None,
+    checks: tuple[CheckResult, ...],
+    warnings: tuple[str, ...],
+    lock_wait: float,
+    seconds: float,
+) -> Report:
+    """Tell what happened: ``reason`` of a success, or the ``error``."""
+    return Report(
+        outcome=outcome_of(error),
+        reason=error.reason if error else reason,
+        message=str(error) if error else _sentence(reason, account),
+        exit_code=error.exit_code if error else 0,
+        retryable=error.retryable if error else False,
+        current=account.current,
+        reached=account.reached,
+        target=account.target,
+        pending=account.pending,
+        applied=tuple(account.applied),
+        ahead=account.ahead,
+        undone=tuple(account.undone),
+        failure=account.failure if error else None,
+        checks=checks,
+        revisions=tuple(sorted(account.revisions)),
+        lock_wait_seconds=round(lock_wait, 3),
+        seconds=round(seconds, 3),
+        attempts=account.attempts,
+        warnings=(*warnings, *_adoption(account, reason), *_changes(account)),
+    )
+
+
+def _adoption(account: Account, reason: str) -> tuple[str, ...]:
+    return (str(account.adopted),) if account.adopted and reason != "Adopted" else ()
+
+
+def _changes(account: Account) -> tuple[str, ...]:
+    """Warn of revisions that were edited after they were applied: no database that has them will ever run the edit."""
+    names = account.changed
+    if not names:
+        return ()
+    listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return (
+        f"Changed after being applied: {listed}. This database has what lockgate.history keeps as their source,"
+        " not what the files in this image say.",
+    )
+
+
+def _sentence(reason: str, account: Account) -> str:
+    at = ", ".join(account.reached) or "base"
+    if reason == "DatabaseAhead":
+        return f"The database is ahead of this image, at {at}; it contains everything that the image needs."
+    if reason == "Adopted":
+        return f"{account.adopted} Nothing was applied."
+    if reason == "NothingToDo":
+        return f"Nothing to do: the database is at {at}."
+    if reason == "Downgraded":
+        return f"Took back {len(account.undone)} revision(s): the database is at {at}."
+    return f"Applied {len(account.applied)} revision(s): the database is at {at}."

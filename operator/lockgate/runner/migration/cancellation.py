@@ -1,0 +1,32 @@
+"""Cancels what this process runs in the database, from a connection of its own and from any thread."""
+
+from __future__ import annotations
+
+from lockgate.runner.database.connection import Database
+from lockgate.runner.entry.sessions import EnvironmentSessions
+
+__all__ = ["cancel_sessions", "end_abandoned"]
+
+
+def cancel_sessions(database: Database | None, sessions: EnvironmentSessions, *, end: bool) -> None:
+    """Cancel the running statements of env.py's sessions, or end the sessions; never raises."""
+    sessions.interrupt()
+    _cancel(database, frozenset(sessions.pids), end=end)
+
+
+def end_abandoned(database: Database | None, sessions: EnvironmentSessions) -> None:
+    """End the sessions that would go on with a statement although nobody waits for it; never raises."""
+    _cancel(database, frozenset(sessions.abandoned), end=True)
+
+
+def _cancel(database: Database | None, sessions: frozenset[int], *, end: bool) -> None:
+    if database is None or not sessions:
+        return
+    try:
+        connection = database.connect("cancel")
+        try:
+            connection.backend.cancel(connection, sessions, end=end)
+        finally:
+            connection.close()
+    except Exception:  # noqa: S110  # the next round tries again, and the end of the process cancels as well
+        pass

@@ -1,0 +1,172 @@
+"""What only the leader of a run does: migrate or take back under the fence, verify, record what is satisfied."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
+
+from lockgate.runner.database import outcome
+from lockgate.runner.entry.course import Course
+from lockgate.runner.entry.downgrading import Downgrade, refusal
+from lockgate.runner.entry.environment import EnvironmentEntry
+from lockgate.runner.entry.index_builds import IndexBuilds
+from lockgate.runner.entry.upgrading import Upgrade
+from lockgate.runner.health.health_checks import baseline
+from lockgate.runner.ledger.half_applied import said_of
+from lockgate.runner.migration.adopting import adopt
+from lockgate.runner.migration.attempts import lock_timeout_ms
+from lockgate.runner.migration.cancellation import end_abandoned
+from lockgate.runner.migration.migrate import migrate
+from lockgate.runner.migration.monitor import Monitor
+from lockgate.runner.migration.verification import VersionTables
+from lockgate.runner.records import history, unverified
+from lockgate.runner.records.satisfied import Satisfied, forget, remember
+from lockgate.runner.revisions.project import Project, script_folders
+
+if TYPE_CHECKING:
+    from lockgate.runner.database.connection import OwnConnection
+    from lockgate.runner.migration.run import Run
+
+__all__ = ["lead"]
+
+
+def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> str:
+    """Bring the database to the target, holding the leader lock on ``connection``; return the reason of success."""
+    project = run.project  # what is wrong with it is said before anything is touched
+    warning = history.ensure(connection)
+    if warning:
+        run.warnings.append(warning)
+    if run.configuration.command == "baseline":
+        return "Adopted" if _adopt(run, project, connection, fingerprint) else "NothingToDo"
+    _adopt(run, project, connection, fingerprint)
+    before = run.before or baseline(connection)
+    goes_back = run.configuration.command == "downgrade"
+    if goes_back:  # before anything is kept of this run: it may be refused
+        _plan_back(run, project, connection, fingerprint)
+    run.before = before if warning else unverified.begin(connection, scope, before)
+    if not goes_back:
+        _migrate(run, project, connection, fingerprint, Upgrade(project, run.configuration, run.narrator))
+        if run.account.is_ahead and run.configuration.downgrade == "Allow":
+            _plan_back(run, project, connection, fingerprint)
+    if run.planned:
+        _take_back(run, project, connection, fingerprint)
+    if not warning and not run.account.writes_history:
+        run.warnings.append(history.OTHER_ROLE)
+    run.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
+    run.check(run.before)
+    if not warning:
+        unverified.end(connection, scope)
+        _remember(run, project, connection, fingerprint)
+    return _reason(run)
+
+
+def _reason(run: Run) -> str:
+    if run.planned or run.account.undone:
+        return "Downgraded"
+    if run.account.is_ahead and run.configuration.command != "downgrade":
+        return "DatabaseAhead"
+    return "Migrated" if run.account.applied else "NothingToDo"
+
+
+def _adopt(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> bool:
+    """Take a schema without a version for what somebody says it is; return whether that was done."""
+    insisted = run.configuration.adopted
+    named = insisted or run.configuration.baseline
+    if not named or (not insisted and _has_version(connection, project)):
+        return False
+    adopted = adopt(
+        project,
+        named,
+        run.configuration.baseline_tables,
+        lambda course: _migrate(run, project, connection, fingerprint, course),
+        insist=bool(insisted),
+    )
+    if adopted is not None:
+        run.account.adopt(adopted)
+        run.narrator.tell("adopted", str(adopted))
+    return adopted is not None
+
+
+def _has_version(connection: OwnConnection, project: Project) -> bool:
+    """Look into the version table that the configuration names; env.py may have another one."""
+    return bool(connection.backend.located(connection, project.version_schema, project.version_table)[1])
+
+
+def _plan_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    """Plan for all version tables what is to be taken back, say it, and raise what speaks against it."""
+    looking = Downgrade(project, run.configuration, run.narrator)
+    _migrate(run, project, connection, fingerprint, looking)
+    run.planned = looking.planned
+    total = len(run.planned)
+    lines = (f"  {number}/{total} {undo}" for number, undo in enumerate(run.planned, 1))
+    said = "\n".join((f"{total} revision(s) to take back:", *lines)) if total else ""
+    run.narrator.tell("plan", said, more=run.details, pending=total)
+    error = refusal(run.planned, run.configuration.downgrade)
+    if error is not None:
+        raise error
+
+
+def _take_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    forget(connection)
+    run.account.revisions.clear()  # a report must name none that may be gone
+    _migrate(run, project, connection, fingerprint, Downgrade(project, run.configuration, run.narrator, run.planned))
+
+
+def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint: str, course: Course) -> None:
+    database = run.database
+    assert database is not None  # noqa: S101  # execute() has set it
+    deadline = time.monotonic() + max(run.configuration.lock_wait - run.lock_wait, 1.0)
+
+    def enter() -> EnvironmentEntry:
+        attempts = run.configuration.ddl_lock_attempts
+        patience = lock_timeout_ms(run.account.attempts, run.settings.lock_timeout_ms, attempts)
+        run.sessions.settings = replace(run.settings, lock_timeout_ms=patience)
+        return EnvironmentEntry(
+            project=project,
+            course=course,
+            configuration=run.configuration,
+            sessions=run.sessions,
+            narrator=run.narrator,
+            interruption=run.interruption,
+            fence_wait=lambda: deadline - time.monotonic(),
+        )
+
+    builds = IndexBuilds(database, fingerprint, run.sessions, run.narrator)
+    run.sessions.preparation = builds
+    tables = VersionTables(connection, fingerprint, run.settings)
+    try:
+        with Monitor(database.connect, run.sessions, run.narrator):
+            migrate(
+                project=project,
+                enter=enter,
+                tables=tables,
+                account=run.account,
+                attempts=run.configuration.ddl_lock_attempts,
+                interruption=run.interruption,
+                narrator=run.narrator,
+            )
+    finally:
+        tables.close()
+        end_abandoned(database, run.sessions)
+        if builds.dropped:
+            run.warnings.append(f"Dropped what an earlier try left invalid: {', '.join(builds.dropped)}.")
+        journal = run.sessions.journal
+        run.warnings += said_of(journal.resumed, journal.unrecorded)
+        journal.resumed, journal.unrecorded = {}, {}  # there may be another round
+
+
+def _remember(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    if len(run.account.tables) != 1 or run.account.tables[0][0] != fingerprint or run.account.is_ahead or run.planned:
+        return
+    if not project.covers(script_folders(project.script)):
+        return  # env.py added folders of revisions, which the digest knows nothing of
+    _, schema, table = run.account.tables[0]
+    account = run.account
+    satisfied = Satisfied(schema, table, account.reached, account.target, tuple(sorted(account.revisions)))
+    try:
+        remember(connection, project.digest, satisfied)
+    except DBAPIError as error:
+        run.warnings.append(f"The fast path is not recorded: {outcome.brief(error)}.")

@@ -1,0 +1,223 @@
+"""One run of ``lockgate migrate``, in the order that makes it safe.
+
+Connect; is this a primary, a direct connection, a supported version?; already at the target?; leader lock; look again;
+migrate under the fence; verify over a connection of its own; report; unlock.
+
+This module is the part of a run that every process has. What only a leader does is in `leading`, with all that it
+imports: a process that waits, or finds nothing to do, imports a driver, and neither Alembic nor SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lockgate.errors import CheckFailed, DatabaseUnreachable, LockgateError
+from lockgate.report import CheckResult, Report
+from lockgate.runner.database import outcome
+from lockgate.runner.database.backends.fitting import fitted
+from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.first_connection import CONNECT_PATIENCE, connect_patiently
+from lockgate.runner.database.lock import Holder, acquire, leader_key
+from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.durations import spoken
+from lockgate.runner.health.health_checks import Surroundings, baseline, check_health
+from lockgate.runner.interruption import Interruption
+from lockgate.runner.invocation.checks import DriftCheck
+from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.invocation.project_file import working_directory
+from lockgate.runner.migration.account import Account, run_report
+from lockgate.runner.migration.attempts import backoff
+from lockgate.runner.output.progress import Narrator
+from lockgate.runner.records.satisfied import recall
+from lockgate.runner.records.unverified import Baseline
+from lockgate.runner.revisions.outline import Outline, outline
+
+if TYPE_CHECKING:
+    from lockgate.runner.entry.downgrading import Undo
+    from lockgate.runner.entry.sessions import EnvironmentSessions
+    from lockgate.runner.revisions.project import Project
+
+__all__ = ["Run"]
+
+NEWS_SECONDS = 5.0
+"""How often a process that waits tells what the holder of the lock runs now."""
+
+
+@dataclass
+class Run:
+    """The state of one run; `execute` goes through it once, `report` tells of it at any time."""
+
+    configuration: Configuration
+    narrator: Narrator
+    interruption: Interruption
+    started: float = field(default_factory=time.monotonic)
+    account: Account = field(default_factory=Account)
+    checks: tuple[CheckResult, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+    lock_wait: float = 0.0
+    before: Baseline | None = None
+    """What was wrong before this run did anything; kept when the run begins again."""
+    database: Database | None = None
+    planned: tuple[Undo, ...] = ()
+    """What the run takes back, or would."""
+    _told: tuple[int, float] = (-1, 0.0)
+    """Whom this run said it waits for, and after how many seconds of waiting."""
+
+    def __post_init__(self) -> None:
+        """Derive the session settings, which env.py's connections get and ours too."""
+        configuration = self.configuration
+        self.settings = Settings(
+            resource=configuration.resource,
+            pod=configuration.pod,
+            lock_timeout_ms=round(configuration.ddl_lock_timeout * 1000),
+            statement_timeout_ms=round(configuration.statement_timeout * 1000),
+        )
+
+    @cached_property
+    def sessions(self) -> EnvironmentSessions:
+        """What listens to env.py's sessions."""
+        from lockgate.runner.entry.sessions import EnvironmentSessions  # noqa: PLC0415  # imports SQLAlchemy
+
+        return EnvironmentSessions(self.settings, self.interruption)
+
+    @cached_property
+    def project(self) -> Project:
+        """Alembic's configuration and revisions."""
+        from lockgate.runner.revisions.project import load_project  # noqa: PLC0415  # imports Alembic
+
+        return load_project(self.configuration, working_directory(), os.environ)
+
+    def cancel(self, *, end: bool) -> None:
+        """Cancel what env.py runs in the database, or end its sessions; any thread may ask for that."""
+        if "sessions" not in self.__dict__:
+            return
+        from lockgate.runner.migration.cancellation import cancel_sessions  # noqa: PLC0415  # hardly ever needed
+
+        cancel_sessions(self.database, self.sessions, end=end)
+
+    def execute(self) -> str:
+        """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
+        project: Outline | Project = outline(self.configuration, working_directory(), os.environ) or self.project
+        self.narrator.redact.learn(project.url)
+        self.database = Database(parse_url(project.url), self.settings)
+        self.configuration = fitted(self.configuration, self.database.backend)
+        while True:
+            connection = self._connect("leader")
+            try:
+                return self._over(connection, self.database, project)
+            except Exception as caught:
+                # The server went away under the leader's connection, by a failover for example: begin again.
+                error = outcome.classify(caught)
+                if type(error) is not DatabaseUnreachable or self._is_last_attempt():
+                    raise
+                self.account.attempts += 1
+                self.narrator.tell("retrying", f"{error.message} Beginning again.", attempt=self.account.attempts)
+                time.sleep(backoff(self.account.attempts, random.uniform))
+            finally:
+                connection.close()
+
+    def _is_last_attempt(self) -> bool:
+        return self.account.attempts >= self.configuration.ddl_lock_attempts
+
+    def _over(self, connection: OwnConnection, database: Database, project: Outline | Project) -> str:
+        fingerprint, error = database.backend.examine(connection, database.connect)
+        if error is not None:
+            raise error
+        if self._is_satisfied(connection, project):
+            return "NothingToDo"
+        return self._lead(connection, project, fingerprint)
+
+    def _connect(self, role: str) -> OwnConnection:
+        database = self.database
+        assert database is not None  # noqa: S101  # execute() has set it
+        return connect_patiently(lambda: database.connect(role), patience=CONNECT_PATIENCE, narrator=self.narrator)
+
+    def _is_satisfied(self, connection: OwnConnection, project: Outline | Project) -> bool:
+        """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
+        if self.configuration.command != "migrate":
+            return False
+        satisfied = recall(connection, project.digest)
+        if satisfied is None:
+            return False
+        self.account.current = self.account.reached = satisfied.rows
+        self.account.target, self.account.pending = satisfied.target, 0
+        self.account.revisions = set(satisfied.revisions)
+        self.check(baseline(connection))  # nothing ran: what is wrong was wrong before
+        return True
+
+    def _lead(self, connection: OwnConnection, project: Outline | Project, fingerprint: str) -> str:
+        # Not the session's schema: that may change while pods wait, and all of them have to agree on the key.
+        scope = leader_key(project.version_schema, project.version_table)
+        waited = acquire(
+            connection.backend.leader(connection, project.version_schema, project.version_table),
+            wait=self.configuration.lock_wait,
+            clock=time.monotonic,
+            sleep=time.sleep,
+            uniform=random.uniform,
+            waiting=self._waiting,
+            enough=lambda: self._is_satisfied(connection, project),
+        )
+        if waited is None:
+            return "NothingToDo"
+        self.lock_wait = waited
+        self.narrator.tell("leading", "", waiting_for="")
+        if self._is_satisfied(connection, project):
+            return "NothingToDo"
+        from lockgate.runner.migration.leading import lead  # noqa: PLC0415  # imports Alembic
+
+        return lead(self, connection, scope, fingerprint)
+
+    def _waiting(self, holder: Holder | None, waited: float) -> None:
+        pid, said = holder.pid if holder else 0, str(holder or "lock held by a session that just ended")
+        before, at = self._told
+        # The holder's statements may follow each other quickly: a line for each would be its log, and not ours.
+        if pid != before or (waited - at >= NEWS_SECONDS and said != self.narrator.progress.waiting_for):
+            self._told = pid, waited
+            self.narrator.tell("waiting", f"waiting: {said} ({spoken(waited)})", waiting_for=said)
+        self.lock_wait = waited
+
+    def check(self, before: Baseline) -> None:
+        """Run the health checks: ``revision`` has been verified when this is called."""
+        database = self.database
+        assert database is not None  # noqa: S101  # execute() has set it
+        surroundings = Surroundings(
+            before=before,
+            built=frozenset(self.sessions.built) if "sessions" in self.__dict__ else frozenset(),
+            drift=self._check_drift,
+            redact=self.narrator.redact,
+        )
+        found = check_health(self.configuration.checks, database.connect, surroundings)
+        self.checks = (CheckResult("revision", passed=True), *found)
+        failed = [check for check in self.checks if not check.passed]
+        if failed:
+            raise CheckFailed(
+                "Health check failed: " + "; ".join(f"{check.name}: {check.message}" for check in failed) + ".",
+                advice="The schema is migrated; pods stay held until the checks pass.",
+            )
+
+    def _check_drift(self, check: DriftCheck) -> CheckResult:
+        from lockgate.runner.health.drift import check_drift  # noqa: PLC0415  # imports Alembic
+
+        return check_drift(check, self.project, self.configuration.target, self.sessions, self.narrator.redact)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What only a downgrade has to say, for JSON."""
+        return {"plan": [asdict(undo) for undo in self.planned]} if self.planned else {}
+
+    def report(self, reason: str, error: LockgateError | None = None) -> Report:
+        """Tell what happened."""
+        return run_report(
+            self.account,
+            reason=reason,
+            error=error,
+            checks=self.checks,
+            warnings=tuple(self.warnings),
+            lock_wait=self.lock_wait,
+            seconds=time.monotonic() - self.started,
+        )

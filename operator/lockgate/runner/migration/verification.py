@@ -1,0 +1,33 @@
+"""Reads version tables over connections that are not env.py's: its exit code proves nothing."""
+
+from __future__ import annotations
+
+from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.entry.arrival import Arrival
+
+__all__ = ["VersionTables"]
+
+
+class VersionTables:
+    """Knows a connection for each database that env.py migrates: Lockgate's own, or one by the engine's URL."""
+
+    def __init__(self, connection: OwnConnection, fingerprint: str, settings: Settings) -> None:
+        self._connections = {fingerprint: connection}
+        self._opened: list[OwnConnection] = []
+        self._settings = settings
+
+    def rows(self, arrival: Arrival) -> tuple[str, ...]:
+        """Return the rows of the version table that env.py configured."""
+        connection = self._connections.get(arrival.fingerprint)
+        if connection is None:
+            url = parse_url(arrival.url.render_as_string(hide_password=False))
+            connection = Database(url, self._settings).connect("verify")
+            self._connections[arrival.fingerprint] = connection
+            self._opened.append(connection)
+        return connection.backend.rows_of(connection, arrival.schema, arrival.table)
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        for connection in self._opened:
+            connection.close()

@@ -1,0 +1,1 @@
+"""Lockgate's own tables in the target database: the schema ``lockgate``."""

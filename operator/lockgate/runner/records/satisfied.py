@@ -1,0 +1,65 @@
+"""The fast path: what a run with the same input left behind, in ``lockgate.satisfied``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from lockgate.runner.database.connection import OwnConnection
+from lockgate.runner.database.privileges import may_read
+
+__all__ = ["Satisfied", "forget", "recall", "remember"]
+
+
+@dataclass(frozen=True)
+class Satisfied:
+    """What a run with this digest left behind."""
+
+    schema: str
+    table: str
+    rows: tuple[str, ...]
+    target: tuple[str, ...]
+    revisions: tuple[str, ...]
+
+
+def recall(connection: OwnConnection, digest: str) -> Satisfied | None:
+    """Return what a run with this digest left behind, if the version table still has exactly those rows."""
+    if not connection.backend.keeps_history or not connection.value(f"SELECT {may_read('satisfied')}"):
+        return None
+    found = connection.rows(
+        "SELECT version_schema, version_table, version_rows, target, revisions FROM lockgate.satisfied"
+        " WHERE digest = :digest",
+        digest=digest,
+    )
+    if not found:
+        return None
+    schema, table, *lists = found[0]
+    satisfied = Satisfied(schema, table, *(tuple(json.loads(item)) for item in lists))
+    return satisfied if connection.backend.rows_of(connection, schema, table) == tuple(sorted(satisfied.rows)) else None
+
+
+def forget(connection: OwnConnection) -> None:
+    """Forget everything: the rows of a version table prove nothing while revisions are taken back."""
+    if connection.backend.keeps_history and connection.value(f"SELECT {may_read('satisfied')}"):
+        connection.rows("DELETE FROM lockgate.satisfied")
+
+
+def remember(connection: OwnConnection, digest: str, satisfied: Satisfied) -> None:
+    """Record what this run left behind, and forget the oldest of such records."""
+    connection.rows(
+        "INSERT INTO lockgate.satisfied (digest, version_schema, version_table, version_rows, target, revisions)"
+        " VALUES (:digest, :schema, :table, :rows, :target, :revisions) ON CONFLICT (digest) DO UPDATE SET"
+        " version_schema = EXCLUDED.version_schema, version_table = EXCLUDED.version_table,"
+        " version_rows = EXCLUDED.version_rows, target = EXCLUDED.target, revisions = EXCLUDED.revisions,"
+        " recorded_at = clock_timestamp()",
+        digest=digest,
+        schema=satisfied.schema,
+        table=satisfied.table,
+        rows=json.dumps(satisfied.rows),
+        target=json.dumps(satisfied.target),
+        revisions=json.dumps(satisfied.revisions),
+    )
+    connection.rows(
+        "DELETE FROM lockgate.satisfied WHERE digest IN (SELECT digest FROM lockgate.satisfied"
+        " ORDER BY recorded_at DESC OFFSET 50)"  # a number of ours
+    )

@@ -1,0 +1,52 @@
+"""What was there before a migration that has not been verified yet, in ``lockgate.unverified``.
+
+A run that migrates and then fails its health checks, or is killed before them, must not be forgiven by the next one:
+that one finds nothing to apply, and an index that is invalid *by now*. So the baseline that the checks compare with
+is kept until they have passed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from lockgate.runner.database.connection import OwnConnection, database_error
+
+__all__ = ["Baseline", "begin", "end"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What was wrong in the database before the run: that is not the run's doing."""
+
+    invalid_indexes: frozenset[str] = frozenset()
+    unvalidated_constraints: frozenset[str] = frozenset()
+
+
+def begin(connection: OwnConnection, scope: int, baseline: Baseline) -> Baseline:
+    """Return the baseline of the first run that is not verified; ``baseline`` where that is this one.
+
+    ``scope`` is the key of the leader lock: whoever holds it is alone here.
+    """
+    now = {
+        "invalid_indexes": sorted(baseline.invalid_indexes),
+        "unvalidated_constraints": sorted(baseline.unvalidated_constraints),
+    }
+    try:
+        connection.rows(
+            "INSERT INTO lockgate.unverified (scope, baseline) VALUES (:scope, :now) ON CONFLICT (scope) DO NOTHING",
+            scope=str(scope),
+            now=json.dumps(now),
+        )
+        kept = connection.value("SELECT baseline FROM lockgate.unverified WHERE scope = :scope", scope=str(scope))
+    except database_error():  # no right to this table: the checks then compare with what this run has found
+        return baseline
+    return Baseline(**{name: frozenset(found) for name, found in json.loads(kept).items()})
+
+
+def end(connection: OwnConnection, scope: int) -> None:
+    """Forget the baseline: the checks have passed."""
+    try:
+        connection.rows("DELETE FROM lockgate.unverified WHERE scope = :scope", scope=str(scope))
+    except database_error():
+        return

@@ -1,0 +1,1 @@
+"""The project and its revisions: which are to be applied or taken back. Never changes the database."""

@@ -1,0 +1,111 @@
+"""The migration environment in the image: Alembic's configuration, the script folder, and a digest of both."""
+
+from __future__ import annotations
+
+import configparser
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic.config import CommandLine, Config
+from alembic.script import ScriptDirectory
+
+from lockgate.errors import InvalidConfiguration, LockgateError
+from lockgate.runner.database.database_url import PLACEHOLDERS
+from lockgate.runner.database.outcome import brief
+from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.revisions.outline import configuration_files, digest_of
+
+__all__ = ["Project", "load_project", "script_folders"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """What Alembic needs to run, and what Lockgate needs to know before it does."""
+
+    config: Config
+    script: ScriptDirectory
+    digest: str
+    """See `digest_of`."""
+    folders: tuple[str, ...]
+    """Where env.py and the revision files are."""
+    url: str
+    """Database URL for own connections. A secret."""
+    version_schema: str
+    """Schema of the version table as configured, or nothing: as far as it is known before env.py has run."""
+    version_table: str
+
+    def covers(self, folders: tuple[str, ...]) -> bool:
+        """Return whether the digest changes with every file in these folders."""
+        return all(any(Path(folder).is_relative_to(known) for known in self.folders) for folder in folders)
+
+
+def load_project(configuration: Configuration, folder: Path, environ: Mapping[str, str]) -> Project:
+    """Read the configuration as the `alembic` command would, from ``folder``; nothing of the application is run."""
+    before = dict(environ)  # a package that is imported to find a folder in it may change it
+    ini, toml = configuration_files(configuration.config, folder)
+    if toml and "toml_file" not in Config.__init__.__code__.co_varnames:
+        if ini is None:
+            raise InvalidConfiguration(
+                "This image's Alembic does not read pyproject.toml.", advice="It needs Alembic 1.16, or an alembic.ini."
+            )
+        toml = None
+    more: dict[str, Any] = {"toml_file": str(toml)} if toml else {}
+    config = Config(
+        str(ini) if ini else None, ini_section=configuration.section, cmd_opts=_options(configuration), **more
+    )
+    try:
+        url = _settle_url(config, configuration)
+        script = ScriptDirectory.from_config(config)
+        table = config.get_main_option("version_table") or "alembic_version"
+        schema = config.get_main_option("version_table_schema") or ""
+        folders = script_folders(ScriptDirectory.from_config(config))
+        digest = digest_of(configuration, [file for file in (ini, toml) if file], folders, url, before)
+    except LockgateError:
+        raise
+    except Exception as error:  # a script_location like `shop:migrations` imports the application
+        raise InvalidConfiguration(
+            f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}.",
+            advice="Set alembic.config to the file, as seen from the image's working directory.",
+        ) from error
+    return Project(config, script, digest, folders, url, schema, table)
+
+
+def script_folders(script: ScriptDirectory) -> tuple[str, ...]:
+    """Return where env.py and the revision files are.
+
+    Not of the ScriptDirectory that env.py gets: Alembic looks once, and env.py may set ``version_locations`` before.
+    """
+    # Alembic has no public name for the folders of the revision files.
+    return tuple(sorted({os.path.realpath(path) for path in map(str, (script.dir, *script._version_locations))}))
+
+
+def _options(configuration: Configuration) -> Any:
+    """Return what `alembic -x ... upgrade <target>`, or downgrade, would have parsed: env.py may read it."""
+    back = configuration.command == "downgrade"
+    words = ["downgrade", configuration.destination] if back else ["upgrade", configuration.target]
+    options = CommandLine(prog="alembic").parser.parse_args(words)
+    # Not through the parser: it would take a key that begins with a dash for an option.
+    options.x = [f"{key}={value}" for key, value in configuration.args] or None
+    return options
+
+
+def _settle_url(config: Config, configuration: Configuration) -> str:
+    """Return the URL for own connections, and set it in the in-memory configuration where nobody else did."""
+    try:
+        configured = (config.get_main_option("sqlalchemy.url") or "").strip()
+    except configparser.Error:
+        # An interpolation that only env.py completes. Alembic itself never reads this option either.
+        configured = ""
+    if configuration.url:
+        if configured in PLACEHOLDERS:
+            config.set_main_option("sqlalchemy.url", configuration.url.replace("%", "%%"))
+        return configuration.url
+    if configured in PLACEHOLDERS:
+        raise InvalidConfiguration(
+            f"The variable {configuration.database_env} is not set, and the configuration has no sqlalchemy.url.",
+            advice="Set the variable to the database URL, or name another one (database.env, --database-env).",
+        )
+    return configured
