@@ -1,4 +1,4 @@
-"""MariaDB, or a MySQL that is given: named locks, DDL that commits by itself, and what is committed of a revision that fails."""
+"""MariaDB, or a MySQL that is given: named locks, DDL that commits by itself, what is committed of a failed revision."""
 
 from __future__ import annotations
 
