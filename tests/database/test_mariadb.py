@@ -1,4 +1,4 @@
-"""MariaDB, or a MySQL that is given: named locks, DDL that commits by itself, what is committed of a failed revision."""
+"""MariaDB, or a MySQL that is given: named locks, DDL that commits by itself, what a failed revision has committed."""
 
 from __future__ import annotations
 
