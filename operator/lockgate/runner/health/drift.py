@@ -33,8 +33,9 @@ from lockgate.runner.database.outcome import brief, classify, is_refused_write, 
 from lockgate.runner.entry import arrival
 from lockgate.runner.entry.entering import run_env_file
 from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.health.check_results import listed
 from lockgate.runner.health.differences import Difference, describe
-from lockgate.runner.invocation.checks import DriftCheck, listed
+from lockgate.runner.invocation.checks import DriftCheck
 from lockgate.runner.output.redaction import Redactor
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project
