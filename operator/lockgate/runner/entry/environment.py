@@ -25,6 +25,7 @@ from lockgate.runner.entry.entering import run_env_file
 from lockgate.runner.entry.resuming import look_back
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.imports import end_imports
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.ledger.half_applied import joined, left_in_the_middle, refuse_half_way
@@ -99,6 +100,7 @@ class EnvironmentEntry:
 
             def configured(connection: Any = None, *args: Any, **kwargs: Any) -> None:
                 """Stand in for EnvironmentContext.configure."""
+                end_imports()
                 callbacks = kwargs.get("on_version_apply") or ()
                 own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
                 kwargs["on_version_apply"] = (*own, self._before_commit)
