@@ -57,6 +57,7 @@ class EnvironmentEntry:
         narrator: Narrator,
         interruption: Interruption,
         fence_wait: Callable[[], float],
+        found_held: Callable[[str, int], None],
     ) -> None:
         self._project = project
         self._course = course
@@ -65,6 +66,7 @@ class EnvironmentEntry:
         self._narrator = narrator
         self._interruption = interruption
         self._fence_wait = fence_wait
+        self._found_held = found_held
         self._by_context: dict[int, Seen] = {}
         self.seen: list[Seen] = []
         self.refusal: LockgateError | None = None
@@ -120,11 +122,13 @@ class EnvironmentEntry:
                 table=options.get("version_table") or "alembic_version",
                 settings=self._sessions.settings,
                 fence_wait=self._fence_wait(),
+                found_held=self._found_held,
                 narrator=self._narrator,
             )
         except LockgateError as error:
             self.refusal = error
             raise
+        self._sessions.fenced.append(connection.info)
         self.seen.append(Seen(arrival))
         return self.seen[-1]
 
@@ -179,9 +183,9 @@ class EnvironmentEntry:
         @functools.wraps(function)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
-            journal.begin(part, earlier)
             try:
                 locks.take()
+                journal.begin(part, earlier)
                 result = function(*args, **kwargs)
                 journal.check_end()
             except BaseException as error:
@@ -189,6 +193,7 @@ class EnvironmentEntry:
                 self.refusal = journal.refusal or self.refusal
                 raise
             finally:
+                self._sessions.unfinished.begin(context.connection)
                 committed, seen.uncertain = journal.end()
                 seen.left = joined(earlier, committed)
                 seen.recorded = revision not in journal.unrecorded
@@ -232,6 +237,7 @@ class EnvironmentEntry:
             self._sessions.journal.is_marked = False
         if look.may_write and seen.step is not None:
             connection.execute(_RECORD, self._record(seen, seen.step))
+        self._sessions.unfinished.end(dbapi_of(connection))
 
     def _record(self, seen: Seen, step: RevisionStep) -> dict[str, object]:
         revision = step.revision.revision
