@@ -1,7 +1,6 @@
 """One entry into env.py, which is never edited: what happens when it calls ``context.configure()``, and each revision.
 
-``configure`` is replaced on the EnvironmentContext *instance*, where the functions of the module alembic.context
-end. There the connection arrives that env.py migrates over: it gets the fence and the settings, and Alembic gets one
+There the connection arrives that env.py migrates over: it gets the fence and the settings, and Alembic gets one
 transaction per revision and a last look before each commit. Alembic calls `EnvironmentEntry.steps` for the work.
 """
 
@@ -21,7 +20,7 @@ from lockgate.report import Applied
 from lockgate.runner.database.dbapi import asking, dbapi_of
 from lockgate.runner.entry.arrival import arrive, keep_settings
 from lockgate.runner.entry.declared_locking import DeclaredLocking, declared_by
-from lockgate.runner.entry.entering import run_env_file
+from lockgate.runner.entry.entering import enter
 from lockgate.runner.entry.resuming import look_back
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.entry.sessions import EnvironmentSessions
@@ -94,24 +93,25 @@ class EnvironmentEntry:
 
     def run(self) -> None:
         """Run env.py; raises whatever it raises."""
-        script = self._project.script
-        options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": self._course.destination}
-        with self._sessions, EnvironmentContext(self._project.config, script, fn=self.steps, **options) as environment:
-            configure = environment.configure
+        with self._sessions:
+            enter(
+                self._project,
+                self.steps,
+                self._configured,
+                destination=self._course.destination,
+                has_begun=lambda: bool(self.seen or self.refusal),
+            )
 
-            def configured(connection: Any = None, *args: Any, **kwargs: Any) -> None:
-                """Stand in for EnvironmentContext.configure."""
-                callbacks = kwargs.get("on_version_apply") or ()
-                own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
-                kwargs["on_version_apply"] = (*own, self._before_commit)
-                kwargs["transaction_per_migration"] = True
-                seen = None if connection is None else self._arrived(connection, kwargs)
-                configure(connection, *args, **kwargs)
-                if seen is not None:
-                    self._by_context[id(environment.get_context())] = seen
-
-            environment.configure = configured  # type: ignore[method-assign]  # on the instance, that is the whole idea
-            run_env_file(script, has_begun=lambda: bool(self.seen or self.refusal))
+    def _configured(self, environment: EnvironmentContext, connection: Any = None, *args: Any, **options: Any) -> None:
+        """Stand in for EnvironmentContext.configure."""
+        callbacks = options.get("on_version_apply") or ()
+        own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
+        options["on_version_apply"] = (*own, self._before_commit)
+        options["transaction_per_migration"] = True
+        seen = None if connection is None else self._arrived(connection, options)
+        EnvironmentContext.configure(environment, connection, *args, **options)
+        if seen is not None:
+            self._by_context[id(environment.get_context())] = seen
 
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
