@@ -16,6 +16,7 @@ from lockgate.runner.imports import begin_imports
 from lockgate.runner.invocation.arguments import read_arguments
 from lockgate.runner.invocation.completion import completion_script
 from lockgate.runner.invocation.configuration import Configuration, read_configuration
+from lockgate.runner.invocation.option import variable_of
 from lockgate.runner.invocation.project_file import read_project_file, working_directory
 from lockgate.runner.invocation.refusal import refuse
 from lockgate.runner.output.progress import Narrator, View
@@ -54,7 +55,7 @@ def execute(argv: Sequence[str]) -> int:
         if command == "completion":
             sys.stdout.write(completion_script(str(flags["shell"])))
             return 0
-        named = flags.get("config") or os.environ.get("LOCKGATE_CONFIG", "")
+        named = flags.get("config") or os.environ.get(variable_of("config"), "")
         configuration = read_configuration(command, flags, os.environ, read_project_file(named, working_directory()))
     except InvalidConfiguration as error:
         return refuse(error, argv, os.environ)

@@ -19,7 +19,7 @@ from lockgate.runner.entry.upgrading import Upgrade
 from lockgate.runner.health.health_checks import baseline
 from lockgate.runner.ledger.half_applied import said_of
 from lockgate.runner.migration.attempts import lock_timeout_ms
-from lockgate.runner.migration.cancellation import end_abandoned
+from lockgate.runner.migration.cancellation import end_abandoned, end_left_behind
 from lockgate.runner.migration.migrate import migrate
 from lockgate.runner.migration.monitor import Monitor
 from lockgate.runner.migration.verification import VersionTables
@@ -127,6 +127,10 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
     assert database is not None  # noqa: S101  # execute() has set it
     deadline = time.monotonic() + max(run.configuration.lock_wait - run.lock_wait, 1.0)
 
+    def found_held(place: str, session: int) -> None:
+        if place == fingerprint:  # elsewhere the same number is another session
+            end_left_behind(database, run.sessions, session)
+
     def enter() -> EnvironmentEntry:
         attempts = run.configuration.ddl_lock_attempts
         patience = lock_timeout_ms(run.account.attempts, run.settings.lock_timeout_ms, attempts)
@@ -139,6 +143,7 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
             narrator=run.narrator,
             interruption=run.interruption,
             fence_wait=lambda: deadline - time.monotonic(),
+            found_held=found_held,
         )
 
     builds = IndexBuilds(database, fingerprint, run.sessions, run.narrator)
