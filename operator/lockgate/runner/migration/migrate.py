@@ -93,6 +93,7 @@ def migrate(
             waiting_for=narrator.progress.waiting_for or error.message,
         )
         time.sleep(pause)
+        project.forget_modules()
 
 
 _ADVICE = "See which sessions hold locks for long (pg_stat_activity, xact_start), or raise retry.ddlLockAttempts."
