@@ -66,7 +66,7 @@ def test_a_transaction_pooler_is_refused(driver, pooler, project, run, database)
     result = run(project("sync"), url=pooler.replace("+psycopg", f"+{driver}"))
 
     assert (result.code, result.reason) == (21, "TransactionPooler"), result.output
-    assert "database.directUrlFrom" in result.report.message
+    assert "spec.database.directUrlFrom" in result.report.message
     assert database.value("SELECT to_regclass('alembic_version')") is None
 
 
