@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -150,7 +152,7 @@ def test_an_env_file_that_never_commits_is_an_error_and_not_an_endless_loop(proj
     result = run(project("never_commits"))
 
     assert (result.code, result.reason) == (20, "NoProgress"), result.output
-    assert "3 revision(s) are still pending" in result.report.message
+    assert "3 revisions are still pending" in result.report.message
     assert database.value("SELECT to_regclass('items')") is None
 
 
@@ -260,6 +262,34 @@ def test_an_env_file_that_ends_by_sys_exit_is_believed_only_where_it_says_succes
     result = run(folder)
 
     assert (result.code, result.report.reached) == (code, ("r4",)), result.output
+
+
+def test_what_an_application_registers_for_its_end_is_called_and_the_exit_code_stays(project, run):
+    folder = project("sync")
+    with (folder / "migrations" / "env.py").open("a") as env:
+        env.write("\nimport atexit\natexit.register(print, 'the application ends')\nraise SystemExit(3)\n")
+
+    result = run(folder)
+
+    assert result.code == 20, result.output
+    assert "the application ends" in result.output
+
+
+def test_the_garbage_collector_works_as_always_while_revisions_run(project, run):
+    folder = project("sync")
+    env = folder / "migrations" / "env.py"
+    env.write_text(env.read_text() + "\nimport gc\nprint('thresholds', gc.get_threshold())\n")
+    plain = subprocess.run(
+        [sys.executable, "-c", "import gc; print('thresholds', gc.get_threshold())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    result = run(folder)
+
+    assert result.code == 0, result.output
+    assert plain.stdout.strip() in result.output
 
 
 def test_a_tenant_that_lockgate_refuses_is_no_success_where_env_py_goes_on(project, run, database):

@@ -24,6 +24,7 @@ from lockgate.runner.entry.entering import enter
 from lockgate.runner.entry.resuming import look_back
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.imports import end_imports
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.ledger.half_applied import joined, left_in_the_middle, refuse_half_way
@@ -104,6 +105,7 @@ class EnvironmentEntry:
 
     def _configured(self, environment: EnvironmentContext, connection: Any = None, *args: Any, **options: Any) -> None:
         """Stand in for EnvironmentContext.configure."""
+        end_imports()
         callbacks = options.get("on_version_apply") or ()
         own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
         options["on_version_apply"] = (*own, self._before_commit)
@@ -168,7 +170,8 @@ class EnvironmentEntry:
         seen.is_prepared = False
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
         doing = "applying" if step.is_upgrade else "undoing"
-        self._narrator.tell(doing, f"{doing} {line}", step=line, statement="", percent=None, waiting_for="")
+        said = "" if step.info.is_stamp else f"{doing} {line}"
+        self._narrator.tell(doing, said, step=line, statement="", percent=None, waiting_for="")
         seen.step, seen.started = step, time.monotonic()
         part = seen.part = Part(seen.arrival.version_table, revision, "upgrade" if step.is_upgrade else "downgrade")
         earlier = seen.earlier.pop(part, ())

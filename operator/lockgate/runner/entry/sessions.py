@@ -183,12 +183,13 @@ class EnvironmentSessions:
             return statement, parameters
         self._interruption.check()
         self.has_read |= not self.is_configured and bool(_FROM.search(statement))
-        if built_index(statement):
-            self.built.add(built_index(statement))
+        patient = is_patient(statement)
+        built = built_index(statement) if patient else ""
+        if built:
+            self.built.add(built)
         instead = self.journal.before(connection, statement, parameters)
         if instead is not None:
             return instead, _no_parameters(cursor, parameters, context if executemany else None)
-        patient = is_patient(statement)
         if patient and self.preparation is not None:
             self.preparation.prepare(connection, statement)
             self._interruption.check()
@@ -204,7 +205,7 @@ class EnvironmentSessions:
         if is_own_thread() or connection.dialect.name not in KINDS:
             return
         self.running, awaited, self._awaited = None, self._awaited, False
-        if is_patient(statement) and self.preparation is not None:
+        if self.preparation is not None and is_patient(statement):
             self.preparation.done(connection, statement)  # before it is settled: the next try leaves it out then
         self.journal.after(connection, cursor, statement)
         _restore(connection)

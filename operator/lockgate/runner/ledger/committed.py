@@ -8,6 +8,7 @@ which knows whether a transaction wrote anything. `journal` takes what this find
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import replace
 from typing import Any
@@ -47,6 +48,7 @@ _TAKES_BACK = re.compile(r"(?:ROLLBACK|ABORT)\b(?!\s+PREPARED)", re.IGNORECASE)
 _TO_SAVEPOINT = re.compile(r"ROLLBACK\b.*\bTO\b", re.IGNORECASE | re.DOTALL)
 
 
+@functools.lru_cache(maxsize=4)  # a statement that runs is looked at from several sides
 def bare(statement: str) -> str:
     """Return a statement without comments and without what surrounds it."""
     return _COMMENT.sub(" ", statement).strip(" \t\r\n;")

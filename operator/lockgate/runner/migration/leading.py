@@ -1,4 +1,7 @@
-"""What only the leader of a run does: migrate or take back under the fence, verify, record what is satisfied."""
+"""What only the leader of a run does: migrate or take back under the fence, verify, record what is satisfied.
+
+What most runs never do, adopting a schema and taking revisions back, is imported when it is done: it takes long.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,11 @@ from sqlalchemy.exc import DBAPIError
 
 from lockgate.runner.database import outcome
 from lockgate.runner.entry.course import Course
-from lockgate.runner.entry.downgrading import Downgrade, refusal
 from lockgate.runner.entry.environment import EnvironmentEntry
 from lockgate.runner.entry.index_builds import IndexBuilds
 from lockgate.runner.entry.upgrading import Upgrade
 from lockgate.runner.health.health_checks import baseline
 from lockgate.runner.ledger.half_applied import said_of
-from lockgate.runner.migration.adopting import adopt
 from lockgate.runner.migration.attempts import lock_timeout_ms
 from lockgate.runner.migration.cancellation import end_abandoned, end_left_behind
 from lockgate.runner.migration.migrate import migrate
@@ -25,6 +26,7 @@ from lockgate.runner.migration.verification import VersionTables
 from lockgate.runner.records import history, unverified
 from lockgate.runner.records.satisfied import Satisfied, forget, remember
 from lockgate.runner.revisions.project import Project, script_folders
+from lockgate.runner.wording import counted
 
 if TYPE_CHECKING:
     from lockgate.runner.database.connection import OwnConnection
@@ -77,6 +79,8 @@ def _adopt(run: Run, project: Project, connection: OwnConnection, fingerprint: s
     named = insisted or run.configuration.baseline
     if not named or (not insisted and _has_version(connection, project)):
         return False
+    from lockgate.runner.migration.adopting import adopt  # noqa: PLC0415  # see the top of this file
+
     adopted = adopt(
         project,
         named,
@@ -86,7 +90,7 @@ def _adopt(run: Run, project: Project, connection: OwnConnection, fingerprint: s
     )
     if adopted is not None:
         run.account.adopt(adopted)
-        run.narrator.tell("adopted", str(adopted))
+        run.narrator.tell("adopted", "" if insisted else str(adopted))  # which the report says as well
     return adopted is not None
 
 
@@ -97,12 +101,14 @@ def _has_version(connection: OwnConnection, project: Project) -> bool:
 
 def _plan_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
     """Plan for all version tables what is to be taken back, say it, and raise what speaks against it."""
+    from lockgate.runner.entry.downgrading import Downgrade, refusal  # noqa: PLC0415  # see the top of this file
+
     looking = Downgrade(project, run.configuration, run.narrator)
     _migrate(run, project, connection, fingerprint, looking)
     run.planned = looking.planned
     total = len(run.planned)
     lines = (f"  {number}/{total} {undo}" for number, undo in enumerate(run.planned, 1))
-    said = "\n".join((f"{total} revision(s) to take back:", *lines)) if total else ""
+    said = "\n".join((f"{counted(total, 'revision')} to take back:", *lines)) if total else ""
     run.narrator.tell("plan", said, more=run.details, pending=total)
     error = refusal(run.planned, run.configuration.downgrade)
     if error is not None:
@@ -110,6 +116,8 @@ def _plan_back(run: Run, project: Project, connection: OwnConnection, fingerprin
 
 
 def _take_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    from lockgate.runner.entry.downgrading import Downgrade  # noqa: PLC0415  # see the top of this file
+
     forget(connection)
     run.account.revisions.clear()  # a report must name none that may be gone
     _migrate(run, project, connection, fingerprint, Downgrade(project, run.configuration, run.narrator, run.planned))
