@@ -23,7 +23,7 @@ from lockgate.errors import (
 )
 from lockgate.runner.database.backends import mysql_errors, sqlite_errors
 
-__all__ = ["brief", "chain", "classify", "code_of", "is_refused_write", "sqlstate_of", "where"]
+__all__ = ["brief", "brief_at", "chain", "classify", "code_of", "is_refused_write", "sqlstate_of", "where"]
 
 BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
 """SQLSTATE: other sessions hold what the statement needs."""
@@ -149,6 +149,12 @@ def where(error: BaseException, folders: tuple[str, ...]) -> str:
         if found:
             break
     return found
+
+
+def brief_at(error: BaseException, folders: tuple[str, ...]) -> str:
+    """Return `brief` of an exception, and `where` it was raised in the project."""
+    place = where(error, folders)
+    return f"{brief(error)} at {place}" if place else brief(error)
 
 
 def classify(error: BaseException, *, connecting: bool = False) -> LockgateError:  # noqa: PLR0911  # one line a case
