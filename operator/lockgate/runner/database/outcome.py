@@ -12,16 +12,9 @@ import socket
 import traceback
 from collections.abc import Iterator
 
-from lockgate.errors import (
-    DatabaseBusy,
-    DatabaseReadOnly,
-    DatabaseUnreachable,
-    DriverNotInstalled,
-    InvalidConfiguration,
-    LockgateError,
-    MigrationFailed,
-)
+from lockgate.errors import DriverNotInstalled, InvalidConfiguration, LockgateError, MigrationFailed
 from lockgate.runner.database.backends import mysql_errors, sqlite_errors
+from lockgate.runner.database.database_errors import busy, login_refused, read_only, statement_timed_out, unreachable
 
 __all__ = ["brief", "brief_at", "chain", "classify", "code_of", "is_refused_write", "sqlstate_of", "where"]
 
@@ -35,6 +28,9 @@ _MISSPELT = re.compile(
     r"invalid (?:\w+ value|connection option|dsn)|unexpected keyword argument|parameter must be one of"
 )
 """What drivers say of an option in the URL that they do not know, or of its value."""
+
+_DRIVERS = ("psycopg", "psycopg2", "asyncpg", "greenlet", "pymysql", "MySQLdb", "aiomysql", "asyncmy", "aiosqlite")
+"""Modules that a URL may need, and an image may lack."""
 
 _DISCONNECTED = (
     "server closed the connection",
@@ -164,28 +160,21 @@ def classify(error: BaseException, *, connecting: bool = False) -> LockgateError
     if known is not None:
         return known
     if state in BUSY:
-        return DatabaseBusy(f"The database is busy ({BUSY[state]}): {said}.")
+        return busy(BUSY[state], said)
     if state == "25006":
-        return DatabaseReadOnly(f"The database takes no writes: {said}.", advice="Point the URL at the primary.")
+        return read_only(said)
     refused = _refusal(state, said, connecting=connecting)
     if refused is not None:
         return refused
     if _is_disconnect(error, state):
-        return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
+        return unreachable(said)
     if state == "57014" and "statement timeout" in said:
-        return MigrationFailed(
-            f"A statement took longer than the statement timeout: {said}.",
-            advice="Raise timeouts.statement, or the time-out that env.py sets, or split the revision.",
-        )
+        return statement_timed_out(said)
     if isinstance(error, ModuleNotFoundError) and error.name in _DRIVERS:
         return DriverNotInstalled(f"The image does not contain {error.name}.", advice="Install it in the image.")
     if connecting:
-        return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
+        return unreachable(said)
     return MigrationFailed(f"{said}.")
-
-
-_DRIVERS = ("psycopg", "psycopg2", "asyncpg", "greenlet", "pymysql", "MySQLdb", "aiomysql", "asyncmy", "aiosqlite")
-_ADVICE_UNREACHABLE = "Check that the database runs, and that host, port and network policies let this pod reach it."
 
 
 def _known(error: BaseException, said: str) -> LockgateError | None:
@@ -206,9 +195,7 @@ def _known(error: BaseException, said: str) -> LockgateError | None:
 def _refusal(state: str, said: str, *, connecting: bool) -> InvalidConfiguration | None:
     """Return the error where the server refuses the login, or the driver the URL."""
     if _refuses_login(state, said, connecting=connecting):
-        return InvalidConfiguration(
-            f"The database refuses the login: {said}.", advice="Check the user, password and database name in the URL."
-        )
+        return login_refused(said)
     if connecting and not state and _MISSPELT.search(said):
         return InvalidConfiguration(
             f"The driver does not take the database URL: {said}.", advice="Check what follows the ? in the URL."
