@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lockgate.errors import LockBusy
+from lockgate.runner.database.sql_text import THIS_DATABASE
 from lockgate.runner.durations import spoken
 from lockgate.runner.output.redaction import without_values
 
@@ -98,7 +99,7 @@ def of_key(key: int) -> str:
     return (
         "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
         f" AND CAST(l.classid AS bigint) = {unsigned >> 32} AND CAST(l.objid AS bigint) = {unsigned & 0xFFFFFFFF}"
-        " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
+        f" AND l.database = {THIS_DATABASE}"
     )
 
 

@@ -26,6 +26,7 @@ from lockgate.errors import DatabaseBusy
 from lockgate.runner.database.backends.postgresql_server import FINGERPRINT
 from lockgate.runner.database.connection import Database, OwnConnection, parse_url
 from lockgate.runner.database.dbapi import dbapi_of, raw
+from lockgate.runner.database.sql_text import THIS_DATABASE
 from lockgate.runner.entry.sessions import EnvironmentSessions, Statement
 from lockgate.runner.ledger.committed import is_in_transaction
 from lockgate.runner.ledger.index_work import index_work
@@ -38,8 +39,7 @@ _FROM_INVALID = (
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND c.relkind = 'i'"
 )
 _NAMED = "quote_ident(n.nspname) || '.' || quote_ident(c.relname)"
-_OURS = "l.locktype = 'relation' AND l.relation = i.indrelid AND l.granted AND l.database = (SELECT d.oid"
-_OURS += " FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
+_OURS = f"l.locktype = 'relation' AND l.relation = i.indrelid AND l.granted AND l.database = {THIS_DATABASE}"
 _BUILDER = (
     "(SELECT min(p.pid) FROM pg_catalog.pg_stat_progress_create_index p JOIN pg_catalog.pg_locks l ON l.pid = p.pid"
     f" WHERE {_OURS} AND l.mode = 'ShareUpdateExclusiveLock')"

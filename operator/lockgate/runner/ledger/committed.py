@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from lockgate.runner.database.sql_text import without_comments
 from lockgate.runner.records.statements import STARTED, Kept, digest
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "only_reads",
 ]
 
-_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _READS = re.compile(
     r"(?:SHOW|SET|RESET|BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|LOCK|UNLOCK|DISCARD|PRAGMA|USE|DESC|DESCRIBE)\b"
     r"|(?:SELECT|VALUES|TABLE|WITH|EXPLAIN)\b(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE|INTO)\b)",
@@ -44,7 +44,7 @@ _TO_SAVEPOINT = re.compile(r"ROLLBACK\b.*\bTO\b", re.IGNORECASE | re.DOTALL)
 
 def bare(statement: str) -> str:
     """Return a statement without comments and without what surrounds it."""
-    return _COMMENT.sub(" ", statement).strip(" \t\r\n;")
+    return without_comments(statement).strip(" \t\r\n;")
 
 
 def only_reads(statement: str) -> bool:
