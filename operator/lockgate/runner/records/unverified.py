@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 from lockgate.runner.database.connection import OwnConnection, database_error
 
-__all__ = ["Baseline", "begin", "end"]
+__all__ = ["TABLE", "Baseline", "begin", "end"]
+
+TABLE = """
+    CREATE TABLE IF NOT EXISTS lockgate.unverified (
+        scope text PRIMARY KEY,
+        baseline text NOT NULL,
+        recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )"""
 
 
 @dataclass(frozen=True)
