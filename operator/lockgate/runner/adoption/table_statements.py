@@ -1,4 +1,4 @@
-"""What SQL in words does to tables and their columns, as far as it can be read from the words. Pure."""
+"""What an SQL text does to tables and their columns, as far as can be read from it. Pure."""
 
 from __future__ import annotations
 

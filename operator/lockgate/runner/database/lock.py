@@ -40,7 +40,9 @@ __all__ = ["AdvisoryLock", "Holder", "Lock", "acquire", "fence_key", "holds", "l
 Query = Callable[[str], "list[tuple[Any, ...]]"]
 
 STATEMENT_LIMIT = 120
+"""Characters that are shown of what the holder runs."""
 POLL_SECONDS = (0.1, 0.5)
+"""Between two tries, at random within these: processes that were started together do not try together."""
 
 
 class Lock(Protocol):

@@ -22,8 +22,11 @@ BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization fa
 """SQLSTATE: other sessions hold what the statement needs."""
 
 GONE = {"57P01", "57P02", "57P03", "53300"}
+"""SQLSTATE: the server ends the session, or takes none."""
 REFUSED_LOGIN = {"28000", "28P01", "3D000"}
+"""SQLSTATE: user, password or database is not known."""
 LIMIT = 500
+"""Characters of what is repeated of a message."""
 _MISSPELT = re.compile(
     r"invalid (?:\w+ value|connection option|dsn)|unexpected keyword argument|parameter must be one of"
 )

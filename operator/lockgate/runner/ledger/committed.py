@@ -76,7 +76,7 @@ def commits_by_itself(connection: Any) -> bool:
     """Ask a DBAPI connection whether its next statement is committed as it ends."""
     if getattr(connection, "autocommit", False):
         return is_in_transaction(connection) is not True
-    # After COMMIT in words, psycopg2 and SQLAlchemy's adapter for asyncpg believe in the transaction that is over.
+    # After a COMMIT statement, psycopg2 and SQLAlchemy's adapter for asyncpg believe in the transaction that is over.
     believes = getattr(connection, "status", None) == PSYCOPG2_BEGUN or bool(
         getattr(connection, "_started", getattr(connection, "_transaction", None))
     )
@@ -88,7 +88,7 @@ PSYCOPG2_BEGUN = 2
 
 
 def commits_inside(statement: str) -> bool:
-    """Return whether a statement is, or contains, a COMMIT in words."""
+    """Return whether a statement is, or contains, a COMMIT."""
     return bool(_COMMITS.search(bare(statement)))
 
 
@@ -148,7 +148,7 @@ class Ledger:
             pending.clear()
 
     def _taken_back(self, pending: list[Kept], *, partly: bool) -> None:
-        """Follow a ROLLBACK in words; which statements are behind a savepoint, the words do not say."""
+        """Follow a ROLLBACK statement; it does not say which statements came after the savepoint that it names."""
         pending[:] = [replace(kept, state=STARTED) for kept in pending] if partly else []
 
     def savepoint(self, key: int, name: str) -> None:
