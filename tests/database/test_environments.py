@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -260,6 +262,34 @@ def test_an_env_file_that_ends_by_sys_exit_is_believed_only_where_it_says_succes
     result = run(folder)
 
     assert (result.code, result.report.reached) == (code, ("r4",)), result.output
+
+
+def test_what_an_application_registers_for_its_end_is_called_and_the_exit_code_stays(project, run):
+    folder = project("sync")
+    with (folder / "migrations" / "env.py").open("a") as env:
+        env.write("\nimport atexit\natexit.register(print, 'the application ends')\nraise SystemExit(3)\n")
+
+    result = run(folder)
+
+    assert result.code == 20, result.output
+    assert "the application ends" in result.output
+
+
+def test_the_garbage_collector_works_as_always_while_revisions_run(project, run):
+    folder = project("sync")
+    env = folder / "migrations" / "env.py"
+    env.write_text(env.read_text() + "\nimport gc\nprint('thresholds', gc.get_threshold())\n")
+    plain = subprocess.run(
+        [sys.executable, "-c", "import gc; print('thresholds', gc.get_threshold())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    result = run(folder)
+
+    assert result.code == 0, result.output
+    assert plain.stdout.strip() in result.output
 
 
 def test_a_tenant_that_lockgate_refuses_is_no_success_where_env_py_goes_on(project, run, database):

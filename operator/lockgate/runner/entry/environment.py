@@ -24,6 +24,7 @@ from lockgate.runner.entry.entering import enter
 from lockgate.runner.entry.resuming import look_back
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.imports import end_imports
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.ledger.half_applied import joined, left_in_the_middle, refuse_half_way
@@ -56,6 +57,7 @@ class EnvironmentEntry:
         narrator: Narrator,
         interruption: Interruption,
         fence_wait: Callable[[], float],
+        found_held: Callable[[str, int], None],
     ) -> None:
         self._project = project
         self._course = course
@@ -64,6 +66,7 @@ class EnvironmentEntry:
         self._narrator = narrator
         self._interruption = interruption
         self._fence_wait = fence_wait
+        self._found_held = found_held
         self._by_context: dict[int, Seen] = {}
         self.seen: list[Seen] = []
         self.refusal: LockgateError | None = None
@@ -102,6 +105,7 @@ class EnvironmentEntry:
 
     def _configured(self, environment: EnvironmentContext, connection: Any = None, *args: Any, **options: Any) -> None:
         """Stand in for EnvironmentContext.configure."""
+        end_imports()
         callbacks = options.get("on_version_apply") or ()
         own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
         options["on_version_apply"] = (*own, self._before_commit)
@@ -120,11 +124,13 @@ class EnvironmentEntry:
                 table=options.get("version_table") or "alembic_version",
                 settings=self._sessions.settings,
                 fence_wait=self._fence_wait(),
+                found_held=self._found_held,
                 narrator=self._narrator,
             )
         except LockgateError as error:
             self.refusal = error
             raise
+        self._sessions.fenced.append(connection.info)
         self.seen.append(Seen(arrival))
         return self.seen[-1]
 
@@ -179,9 +185,9 @@ class EnvironmentEntry:
         @functools.wraps(function)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
-            journal.begin(part, earlier)
             try:
                 locks.take()
+                journal.begin(part, earlier)
                 result = function(*args, **kwargs)
                 journal.check_end()
             except BaseException as error:
@@ -189,6 +195,7 @@ class EnvironmentEntry:
                 self.refusal = journal.refusal or self.refusal
                 raise
             finally:
+                self._sessions.unfinished.begin(context.connection)
                 committed, seen.uncertain = journal.end()
                 seen.left = joined(earlier, committed)
                 seen.recorded = revision not in journal.unrecorded
@@ -232,6 +239,7 @@ class EnvironmentEntry:
             self._sessions.journal.is_marked = False
         if look.may_write and seen.step is not None:
             connection.execute(_RECORD, self._record(seen, seen.step))
+        self._sessions.unfinished.end(dbapi_of(connection))
 
     def _record(self, seen: Seen, step: RevisionStep) -> dict[str, object]:
         revision = step.revision.revision
