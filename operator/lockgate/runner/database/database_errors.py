@@ -31,7 +31,8 @@ def unreachable(said: str) -> DatabaseUnreachable:
     """Return the error where there is no connection, or no longer one."""
     return DatabaseUnreachable(
         f"No connection to the database: {said}.",
-        advice="Check that the database runs, and that host, port and network policies let this pod reach it.",
+        advice="Check that the database runs, that host and port in the URL are right, and that it can be reached from"
+        " here (firewall, network policy).",
     )
 
 
@@ -39,5 +40,6 @@ def statement_timed_out(said: str) -> MigrationFailed:
     """Return the error where a server ended a statement that took too long."""
     return MigrationFailed(
         f"A statement took longer than the statement timeout: {said}.",
-        advice="Raise timeouts.statement, or the time-out that env.py sets, or split the revision.",
+        advice="Raise --statement-timeout (spec.timeouts.statement), or the time-out that env.py sets, or split the"
+        " revision.",
     )

@@ -174,7 +174,8 @@ def acquire(
         if waited >= wait:
             raise LockBusy(
                 f"Another process migrates this database: {holder or 'lock held'}, waited {spoken(waited)}.",
-                advice="Let it finish, or wait longer (lock.wait); the next try looks again.",
+                advice="Let it finish and try again, or wait longer (--lock-wait, spec.lock.wait). If its process is"
+                " gone, `lockgate unlock` ends its session.",
             )
         waiting(holder, waited)
         sleep(min(uniform(*POLL_SECONDS), max(wait - waited, 0.01)))

@@ -117,6 +117,7 @@ class EnvironmentEntry:
 
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
+        self._sessions.is_configured = True
         try:
             arrival = arrive(
                 connection,
@@ -142,9 +143,10 @@ class EnvironmentEntry:
             steps = self._course.steps(seen, context)
             for step in steps:
                 declared_by(step)  # what cannot be meant is refused before anything is applied
-            if steps and seen.arrival.keeps_statements:
+            if seen.arrival.keeps_statements:
                 look_back(seen, context, self._course.graph)
-                refuse_half_way(seen.earlier, upward=self._course.upward)
+                if steps or not seen.is_ahead:  # what is ahead may be half taken back: this image needs none of it
+                    refuse_half_way(seen.earlier, upward=self._course.upward)
         except LockgateError as error:
             self.refusal = error
             raise
@@ -168,7 +170,8 @@ class EnvironmentEntry:
         seen.is_prepared = False
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
         doing = "applying" if step.is_upgrade else "undoing"
-        self._narrator.tell(doing, f"{doing} {line}", step=line, statement="", percent=None, waiting_for="")
+        said = "" if step.info.is_stamp else f"{doing} {line}"
+        self._narrator.tell(doing, said, step=line, statement="", percent=None, waiting_for="")
         seen.step, seen.started = step, time.monotonic()
         part = seen.part = Part(seen.arrival.version_table, revision, "upgrade" if step.is_upgrade else "downgrade")
         earlier = seen.earlier.pop(part, ())

@@ -15,24 +15,24 @@ from lockgate.errors import DatabaseBusy, DatabaseUnreachable, InvalidRevisions,
 from lockgate.report import Report
 from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.privileges import may_read
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
-from lockgate.runner.inspection.position import named_table
+from lockgate.runner.inspection.position import LOCK_TIMEOUT_MS, named_table
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.output.publication import report_of
 from lockgate.runner.records.lineage import lineage_of
+from lockgate.runner.records.statements import kept_statements
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project, load_project
+from lockgate.runner.wording import counted
 
 __all__ = ["Wait"]
 
 POLL = (0.5, 1.5)
 """Seconds between looks, with jitter: all pods of a Deployment ask at once otherwise."""
-
-LOCK_TIMEOUT_MS = 500
-"""A look never stands in the queue for the version table for longer: others would stand behind it."""
 
 
 @dataclass
@@ -44,6 +44,8 @@ class Wait:
     started: float = field(default_factory=time.monotonic)
     rows: tuple[str, ...] = ()
     contained: set[str] = field(default_factory=set)
+    half_back: set[str] = field(default_factory=set)
+    """Revisions that a downgrade has begun to take back, and not ended."""
     needed: tuple[str, ...] = ()
     missing: int = 0
     connection: OwnConnection | None = None
@@ -68,7 +70,8 @@ class Wait:
             if waited >= self.configuration.timeout:
                 raise SchemaNotReady(
                     f"Not ready after {spoken(waited)}: {trouble}.",
-                    advice="Has the migration of this image run? `kubectl get databasemigrations` shows it.",
+                    advice="Has the migration run? `lockgate status` says where the database is, and who migrates it"
+                    " now; on Kubernetes, so does `kubectl get dbm`.",
                 )
             if self.narrator.progress.waiting_for != trouble:
                 self.narrator.tell("waiting", f"waiting: {trouble}", waiting_for=trouble, current=self.rows)
@@ -89,14 +92,16 @@ class Wait:
 
     def _look(self, database: Database, project: Project | None, own: plan.Parents) -> str | None:
         """Ask once; return what is missing, or None."""
+        was_open = False
         try:
             self.connection = self.connection or database.connect("wait")
+            was_open = True
             recorded = self._read(self.connection, project)
             if self.connection.stands_in:
                 self._close()
         except Exception as caught:
             self._close()
-            error = outcome.classify(caught, connecting=True)
+            error = outcome.classify(caught, connecting=not was_open)
             if isinstance(error, (DatabaseUnreachable, DatabaseBusy)):
                 return error.message.rstrip(".")
             raise error from caught
@@ -105,18 +110,27 @@ class Wait:
     def _read(self, connection: OwnConnection, project: Project | None) -> dict[str, tuple[str, ...]]:
         schema, table = named_table(self.configuration, project)
         found, self.rows = connection.backend.located(connection, schema, table)
+        self.half_back = set()
+        if connection.backend.keeps_history and connection.value(f"SELECT {may_read('statements')}"):
+            left = kept_statements(connection.rows, f"{found}.{table}")
+            self.half_back = {part.revision for part in left if part.direction == "downgrade"}
         return lineage_of(connection, found, table)
 
     def _missing(self, project: Project | None, own: plan.Parents, recorded: plan.Parents) -> str | None:
         self.contained = plan.ancestors(self.rows, recorded, own)
         at = f"the database is at {', '.join(self.rows) or 'base'}"
         wanted = self.configuration.revision
+        half = self.half_back & self.contained & plan.ancestors([wanted] if wanted else self.needed, recorded, own)
+        if half:
+            return f"{at}, and {', '.join(sorted(half))} is half taken back"
         if wanted or project is None:
             return None if wanted in self.contained else f"{at}, needed is {wanted}"
         unknown = plan.unknown_rows(self.rows, own)
         if not unknown:
             self.missing = len(plan.pending(project.script, self.configuration.target, self.rows))
-            return f"{at}, {self.missing} revision(s) before {', '.join(self.needed)}" if self.missing else None
+            return (
+                f"{at}, {counted(self.missing, 'revision')} before {', '.join(self.needed)}" if self.missing else None
+            )
         accept = self.configuration.database_ahead == "Accept"
         error = plan.ahead(self.rows, unknown, self.needed, own, recorded, accept=accept)
         return None if error is None else error.message.rstrip(".")

@@ -26,7 +26,10 @@ __all__ = ["Outline", "configuration_files", "digest_of", "outline"]
 
 _OF_THIS_PROCESS = re.compile(r"LOCKGATE_|KUBERNETES_|(?:HOSTNAME|PWD|OLDPWD|SHLVL|TERM|_)$")
 """Variables that differ from pod to pod, and decide nothing in env.py."""
-_SECRET = re.compile(r"pass|pwd|secret|token|credential", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?:^|_)(?:pass|pwd|[a-z0-9]*(?:password|passwd|passphrase|secret|token|credential)s?)(?:_|$)", re.IGNORECASE
+)
+"""Whole words of a name: COMPASS_SCHEMA is none."""
 _OPTIONS = (
     *("script_location", "version_locations", "path_separator", "version_path_separator", "prepend_sys_path"),
     *("version_table", "version_table_schema"),
@@ -108,7 +111,7 @@ def configuration_files(named: str, folder: Path) -> tuple[Path | None, Path | N
         if not file.is_file():
             raise InvalidConfiguration(
                 f"Alembic's configuration {named!r} does not exist in {folder}.",
-                advice="Set alembic.config (--config) to the file, as seen from the image's working directory.",
+                advice="Name it as seen from there: --config, spec.alembic.config.",
             )
         if file.name != "pyproject.toml":
             beside = file.with_name("pyproject.toml")
@@ -119,7 +122,7 @@ def configuration_files(named: str, folder: Path) -> tuple[Path | None, Path | N
     if not any(found):
         raise InvalidConfiguration(
             f"Neither alembic.ini nor a pyproject.toml with [tool.alembic] is in {folder}.",
-            advice="Set alembic.config (--config) to the file, or the image's working directory to its folder.",
+            advice="Start lockgate in the folder of alembic.ini, or name the file: --config, spec.alembic.config.",
         )
     return found
 
