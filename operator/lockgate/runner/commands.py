@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import random
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from lockgate.runner.interruption import Interruption, StopRequested
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.output.publication import Publisher, plain_report
+from lockgate.runner.turns import processors, take_turn
 
 if TYPE_CHECKING:
     from lockgate.runner.inspection.answer import Answer
@@ -29,10 +32,11 @@ Command = Callable[[Configuration, Narrator, Publisher], int]
 
 def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
     """Run ``lockgate migrate``, ``downgrade`` or ``baseline``."""
+    turn = take_turn(processors(), clock=time.monotonic, sleep=time.sleep, uniform=random.uniform)
     from lockgate.runner.migration.run import Run  # noqa: PLC0415  # see the top of this file
 
     interruption = Interruption()
-    run = Run(configuration, narrator, interruption)
+    run = Run(configuration, narrator, interruption, turn)
 
     def give_up() -> None:
         error = interruption.cause or Interrupted("The process was asked to end.")
