@@ -17,7 +17,7 @@ from lockgate.runner.invocation.configuration import Configuration, read_configu
 from lockgate.runner.invocation.project_file import read_project_file, working_directory
 from lockgate.runner.invocation.refusal import refuse
 from lockgate.runner.output.progress import Narrator, View
-from lockgate.runner.output.publication import Publisher, plain_report
+from lockgate.runner.output.publication import Publisher, report_of
 from lockgate.runner.output.redaction import Redactor
 
 __all__ = ["execute", "main"]
@@ -64,7 +64,7 @@ def execute(argv: Sequence[str]) -> int:
 
         return commands.WORK[command](configuration, narrator, publish)
     except LockgateError as error:
-        return publish(plain_report(error))
+        return publish(report_of(error))
 
 
 def _view(command: str, configuration: Configuration) -> View | None:

@@ -19,13 +19,13 @@ from lockgate.runner.database import outcome
 from lockgate.runner.interruption import Interruption, StopRequested
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.output.progress import Narrator
-from lockgate.runner.output.publication import Publisher, plain_report
+from lockgate.runner.output.publication import Publisher, report_of
 from lockgate.runner.turns import processors, take_turn
 
 if TYPE_CHECKING:
     from lockgate.runner.inspection.answer import Answer
 
-__all__ = ["WORK", "migrate", "wait"]
+__all__ = ["WORK"]
 
 Command = Callable[[Configuration, Narrator, Publisher], int]
 
@@ -39,8 +39,7 @@ def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher
     run = Run(configuration, narrator, interruption, turn)
 
     def give_up() -> None:
-        error = interruption.cause or Interrupted("The process was asked to end.")
-        os._exit(publish(run.report("", error), run.details))
+        os._exit(publish(run.report("", _cause(interruption)), run.details))
 
     interruption.listen(cancel=lambda end: run.cancel(end=end), give_up=give_up)
     interruption.limit(configuration.run_timeout)
@@ -56,15 +55,15 @@ def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -
     work = Wait(configuration, narrator)
 
     def give_up() -> None:
-        os._exit(publish(work.report("", interruption.cause or Interrupted("The process was asked to end."))))
+        os._exit(publish(work.report("", _cause(interruption))))
 
-    interruption.listen(cancel=lambda end: None, give_up=give_up)  # noqa: ARG005  # nothing of a wait runs for long
+    interruption.listen(cancel=_nothing_runs_for_long, give_up=give_up)
     reason, error = _end(work.execute, interruption)
     return publish(work.report(reason, error))
 
 
-def answering(module: str, name: str) -> Command:
-    """Return the command for a function that looks once and answers."""
+def _answering(module: str, name: str) -> Command:
+    """Return the command that calls this function of `inspection` once, and publishes its `Answer`."""
 
     def command(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
         look = getattr(importlib.import_module(f"lockgate.runner.inspection.{module}"), name)
@@ -72,16 +71,16 @@ def answering(module: str, name: str) -> Command:
         answers: list[Answer] = []
 
         def give_up() -> None:
-            os._exit(publish(plain_report(interruption.cause or Interrupted("The process was asked to end."))))
+            os._exit(publish(report_of(_cause(interruption))))
 
         def work() -> str:
             answers.append(look(configuration, narrator))
             return ""
 
-        interruption.listen(cancel=lambda end: None, give_up=give_up)  # noqa: ARG005  # nothing of it runs for long
+        interruption.listen(cancel=_nothing_runs_for_long, give_up=give_up)
         _, error = _end(work, interruption)
         if error is not None:
-            return publish(plain_report(error))
+            return publish(report_of(error))
         return publish(answers[0].report, answers[0].details, answers[0].lines)
 
     return command
@@ -90,13 +89,13 @@ def answering(module: str, name: str) -> Command:
 WORK: Mapping[str, Command] = {
     "migrate": migrate,
     "wait": wait,
-    "status": answering("status", "status"),
-    "plan": answering("plan_command", "show_plan"),
-    "history": answering("history_list", "list_history"),
-    "check": answering("checkup", "check"),
+    "status": _answering("status", "status"),
+    "plan": _answering("plan_command", "show_plan"),
+    "history": _answering("history_list", "list_history"),
+    "check": _answering("checkup", "check"),
     "baseline": migrate,
     "downgrade": migrate,
-    "unlock": answering("unlock", "unlock"),
+    "unlock": _answering("unlock", "unlock"),
 }
 """What each command of the command line does."""
 
@@ -111,12 +110,20 @@ def _end(work: Callable[[], str], interruption: Interruption) -> tuple[str, Lock
     except LockgateError as error:
         return "", interruption.cause or error
     except StopRequested:
-        return "", interruption.cause or Interrupted("The process was asked to end.")
+        return "", _cause(interruption)
     except Exception as error:  # whatever it is, a report has to be written
         if interruption.cause is None and outcome.code_of(error) == "":
             _show(error)
         return "", interruption.cause or _unexpected(error)
     return reason, None
+
+
+def _cause(interruption: Interruption) -> LockgateError:
+    return interruption.cause or Interrupted("The process was asked to end.")
+
+
+def _nothing_runs_for_long(end: bool) -> None:
+    """Cancel nothing: a command that only looks has no statement that is worth it."""
 
 
 def _unexpected(error: Exception) -> LockgateError:

@@ -69,6 +69,7 @@ def test_a_report_and_a_progress_are_redacted_in_all_free_texts():
         "MigrationFailed",
         "s3cret",
         applied=(Applied("a1", "s3cret"),),
+        undone=(Applied("a0", "s3cret"),),
         failure=Failure("a2", "s3cret", "", "s3cret"),
         checks=(CheckResult("c", passed=False, message="s3cret"),),
         warnings=("s3cret",),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lockgate.errors import LockgateError
-from lockgate.report import CheckResult, Report
-from lockgate.runner.output.publication import outcome_of
+from lockgate.report import Report
+from lockgate.runner.output.publication import report_of
 
 __all__ = ["Answer", "answered", "columns"]
 
@@ -23,30 +23,13 @@ class Answer:
 
 
 def answered(
-    reason: str,
-    message: str,
-    *,
-    error: LockgateError | None = None,
-    rows: tuple[str, ...] = (),
-    target: tuple[str, ...] = (),
-    pending: int = 0,
-    checks: tuple[CheckResult, ...] = (),
-    warnings: tuple[str, ...] = (),
+    reason: str, message: str, *, error: LockgateError | None = None, rows: tuple[str, ...] = (), **found: Any
 ) -> Report:
-    """Return a report of something that was found; with an ``error``, of that."""
-    return Report(
-        outcome=outcome_of(error),
-        reason=error.reason if error else reason,
-        message=str(error) if error else message,
-        exit_code=error.exit_code if error else 0,
-        retryable=error.retryable if error else False,
-        current=rows,
-        reached=rows,
-        target=target,
-        pending=pending,
-        checks=checks,
-        warnings=warnings,
-    )
+    """Return a report of something that was found; with an ``error``, of that.
+
+    ``rows`` are those of the version table, ``found`` are further fields of the report.
+    """
+    return report_of(error, reason=reason, message=message, current=rows, reached=rows, **found)
 
 
 def columns(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -101,8 +101,6 @@ def _answer(
             ("lock", "; ".join(holder.spoken for holder in holders) or "free"),
         )
     )
-    if verdict is not None and verdict.is_ahead:
-        pending = 0
     report = answered(reason, message, rows=position.rows, target=target, pending=pending or 0, warnings=warnings)
     return Answer(report, {"status": details}, lines)
 

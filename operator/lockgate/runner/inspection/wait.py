@@ -17,10 +17,11 @@ from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import Database, OwnConnection, parse_url
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
+from lockgate.runner.inspection.position import named_table
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
-from lockgate.runner.output.publication import outcome_of
+from lockgate.runner.output.publication import report_of
 from lockgate.runner.records.lineage import lineage_of
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project, load_project
@@ -102,9 +103,7 @@ class Wait:
         return self._missing(project, own, recorded)
 
     def _read(self, connection: OwnConnection, project: Project | None) -> dict[str, tuple[str, ...]]:
-        schema, _, table = self.configuration.version_table.rpartition(".")
-        if not table:
-            schema, table = (project.version_schema, project.version_table) if project else ("", "alembic_version")
+        schema, table = named_table(self.configuration, project)
         found, self.rows = connection.backend.located(connection, schema, table)
         return lineage_of(connection, found, table)
 
@@ -130,12 +129,10 @@ class Wait:
     def report(self, reason: str, error: LockgateError | None = None) -> Report:
         """Tell what was found."""
         self._close()
-        return Report(
-            outcome=outcome_of(error),
-            reason=error.reason if error else reason,
-            message=str(error) if error else f"The database is at {', '.join(self.rows) or 'base'}: ready.",
-            exit_code=error.exit_code if error else 0,
-            retryable=error.retryable if error else False,
+        return report_of(
+            error,
+            reason=reason,
+            message=f"The database is at {', '.join(self.rows) or 'base'}: ready.",
             current=self.rows,
             reached=self.rows,
             target=self.needed,

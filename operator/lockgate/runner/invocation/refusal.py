@@ -9,7 +9,7 @@ from lockgate.errors import InvalidConfiguration
 from lockgate.runner.invocation.arguments import glimpse
 from lockgate.runner.invocation.project_file import FileSettings, read_project_file, working_directory
 from lockgate.runner.output.progress import Narrator
-from lockgate.runner.output.publication import Publisher, plain_report
+from lockgate.runner.output.publication import Publisher, report_of
 from lockgate.runner.output.redaction import Redactor
 
 __all__ = ["refuse"]
@@ -27,7 +27,7 @@ def refuse(error: InvalidConfiguration, argv: Sequence[str], environ: Mapping[st
     url = environ.get(said("database_env", "LOCKGATE_DATABASE_ENV") or "DATABASE_URL", "")
     output = "json" if said("output", "LOCKGATE_OUTPUT") == "json" else "plain"
     narrator = Narrator(output=output, redact=Redactor([url]))
-    return Publisher(narrator, said("termination_message", "LOCKGATE_TERMINATION_MESSAGE"))(plain_report(error))
+    return Publisher(narrator, said("termination_message", "LOCKGATE_TERMINATION_MESSAGE"))(report_of(error))
 
 
 def _first(*texts: str | None) -> str:

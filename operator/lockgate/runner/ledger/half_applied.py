@@ -8,7 +8,7 @@ from lockgate.errors import HalfApplied
 from lockgate.runner.ledger.resumption import is_harmless, obstacle
 from lockgate.runner.records.statements import STARTED, Kept, Part, shortened
 
-__all__ = ["done_word", "finished", "joined", "left_in_the_middle", "listing", "refuse_half_way", "said_of", "way_out"]
+__all__ = ["by_hand", "done_word", "joined", "left_in_the_middle", "listing", "refuse_half_way", "said_of", "way_out"]
 
 LISTED = 5
 """Statements that a message shows; the report's failure has up to 50."""
@@ -36,22 +36,28 @@ def done_word(part: Part) -> str:
     return "applied" if part.direction == "upgrade" else "taken back"
 
 
-def finished(part: Part) -> str:
-    """Return how a person ends by hand what a run has begun."""
+def _finish(part: Part) -> str:
+    """Return how a person ends what a run has begun."""
     stamp = part.revision if part.direction == "upgrade" else f"<the revision below {part.revision}>"
     return f"finish the revision by hand and `alembic stamp {stamp}`"
 
 
+def _undo(part: Part) -> str:
+    """Return how a person takes back what a run has recorded."""
+    return f"undo by hand what is committed and DELETE FROM lockgate.statements WHERE revision = '{part.revision}'"
+
+
+def by_hand(part: Part) -> str:
+    """Return what to do with a revision that no run can continue."""
+    return f"Either {_finish(part)}, or {_undo(part)}; then ask for another try."
+
+
 def way_out(part: Part, *, recorded: bool) -> str:
-    """Return what to do; ``recorded``: a next run knows of what is committed."""
-    finish = finished(part)
+    """Return what to do; ``recorded``: the next run knows what is committed."""
     if not recorded:
-        return f"Undo by hand what is committed, or {finish}; then ask for another try."
-    return (
-        f"Let the next run continue behind it (`--half-applied Resume`, policy.halfApplied), or {finish}, or undo by"
-        f" hand what is committed and DELETE FROM lockgate.statements WHERE revision = '{part.revision}'; then ask for"
-        " another try."
-    )
+        return f"Undo by hand what is committed, or {_finish(part)}; then ask for another try."
+    resume = "Let the next run continue behind it (`--half-applied Resume`, policy.halfApplied)"
+    return f"{resume}, or {_finish(part)}, or {_undo(part)}; then ask for another try."
 
 
 def left_in_the_middle(
@@ -66,13 +72,15 @@ def left_in_the_middle(
         return None
     unable = f" It cannot be continued. {trouble}" if resume else ""
     return HalfApplied(
+        f"{_found(part, kept)}{unable} {part.version_table} still says {', '.join(rows) or 'base'}. Nothing was done.",
+        advice=by_hand(part) if unable else way_out(part, recorded=True),
+    )
+
+
+def _found(part: Part, kept: tuple[Kept, ...]) -> str:
+    return (
         f"Revision {part.revision} is half {done_word(part)}: an earlier run ended in the middle of it."
-        f" Committed: {listing(kept)}.{unable} {part.version_table} still says {', '.join(rows) or 'base'}."
-        " Nothing was done.",
-        advice=way_out(part, recorded=True)
-        if not unable
-        else f"F{finished(part)[1:]}, or undo by hand what is committed and"
-        f" DELETE FROM lockgate.statements WHERE revision = '{part.revision}'; then ask for another try.",
+        f" Committed: {listing(kept)}."
     )
 
 
@@ -84,14 +92,10 @@ def refuse_half_way(earlier: Mapping[Part, tuple[Kept, ...]], *, upward: bool) -
     for part, kept in earlier.items():
         other = (part.direction == "upgrade") != upward
         if other and (upward or not all(is_harmless(row.text) for row in kept)):
-            again = (
-                "take it back again, with --half-applied Resume" if upward else "apply it, with --half-applied Resume"
-            )
+            again = "take it back again" if upward else "apply it"
             raise HalfApplied(
-                f"Revision {part.revision} is half {done_word(part)}: an earlier run ended in the middle of it."
-                f" Committed: {listing(kept)}. Nothing was done.",
-                advice=f"Finish that first: {again}, or undo by hand what is committed and DELETE FROM"
-                f" lockgate.statements WHERE revision = '{part.revision}'.",
+                f"{_found(part, kept)} Nothing was done.",
+                advice=f"Finish that first: {again}, with --half-applied Resume, or {_undo(part)}.",
             )
 
 

@@ -16,7 +16,7 @@ from lockgate.errors import HalfApplied
 from lockgate.runner.database.dbapi import dbapi_of, raw
 from lockgate.runner.database.privileges import MAY_KEEP
 from lockgate.runner.ledger.committed import Ledger, commits_by_itself, commits_inside, is_in_transaction, is_repeatable
-from lockgate.runner.ledger.half_applied import finished
+from lockgate.runner.ledger.half_applied import by_hand
 from lockgate.runner.ledger.implicit_commits import Follower, keeps_statements
 from lockgate.runner.ledger.resumption import fails_whole, fits_transaction, instead, is_harmless, proof, same
 from lockgate.runner.records.statements import DONE, STARTED, Kept, Part, forget_one, upsert
@@ -61,8 +61,7 @@ class Journal:
 
     def end(self) -> tuple[tuple[Kept, ...], bool]:
         """Stop; return what is committed, in order, and whether the connection was lost in the last commit."""
-        committed, uncertain = self._ledger.end()
-        return committed, uncertain
+        return self._ledger.end()
 
     def before(self, connection: Any, statement: str, parameters: Any) -> str | None:
         """Take note of a statement that is about to run; return what to send instead where it is committed."""
@@ -101,8 +100,7 @@ class Journal:
         self.refusal = HalfApplied(
             f"Revision {self._part.revision} is half applied and cannot be continued: {how}."
             f" Committed there: {' '.join(row.text.split())[:200]}.",
-            advice=f"F{finished(self._part)[1:]}, or undo by hand what is committed and DELETE FROM"
-            f" lockgate.statements WHERE revision = '{self._part.revision}'; then ask for another try.",
+            advice=by_hand(self._part),
         )
         raise self.refusal
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, Report
-from lockgate.runner.output.publication import outcome_of
+from lockgate.runner.output.publication import report_of
 from lockgate.runner.revisions import plan
 
 if TYPE_CHECKING:
@@ -102,12 +102,10 @@ def run_report(
     seconds: float,
 ) -> Report:
     """Tell what happened: ``reason`` of a success, or the ``error``."""
-    return Report(
-        outcome=outcome_of(error),
-        reason=error.reason if error else reason,
-        message=str(error) if error else _sentence(reason, account),
-        exit_code=error.exit_code if error else 0,
-        retryable=error.retryable if error else False,
+    return report_of(
+        error,
+        reason=reason,
+        message=_sentence(reason, account),
         current=account.current,
         reached=account.reached,
         target=account.target,

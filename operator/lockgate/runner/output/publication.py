@@ -12,23 +12,22 @@ from lockgate.report import Report, termination_message
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.output.redaction import Redactor
 
-__all__ = ["Publisher", "outcome_of", "plain_report"]
-
-
-def outcome_of(error: LockgateError | None) -> str:
-    """Return the report's word for how the process ended."""
-    if error is None:
-        return "Succeeded"
-    return "Interrupted" if isinstance(error, Interrupted) else "Failed"
-
-
-def plain_report(error: LockgateError) -> Report:
-    """Return the report of a run that ended before it began."""
-    return Report(outcome_of(error), error.reason, str(error), exit_code=error.exit_code, retryable=error.retryable)
+__all__ = ["Publisher", "report_of"]
 
 
 LONGEST = 3000
 """Characters of a report's message."""
+
+
+def report_of(error: LockgateError | None, *, reason: str = "", message: str = "", **found: Any) -> Report:
+    """Return the report of a process that ended with this error; without one, of a success.
+
+    ``reason`` and ``message`` are of the success, ``found`` are further fields of the report, in either case.
+    """
+    if error is None:
+        return Report("Succeeded", reason, message, **found)
+    outcome = "Interrupted" if isinstance(error, Interrupted) else "Failed"
+    return Report(outcome, error.reason, str(error), exit_code=error.exit_code, retryable=error.retryable, **found)
 
 
 class Publisher:

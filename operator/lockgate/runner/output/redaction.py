@@ -1,8 +1,8 @@
 """Keeps credentials out of everything that leaves the process: log lines, reports, exceptions.
 
-Two nets, one behind the other. The first knows the secrets of this run: the passwords and keys in the database URL, in
-every spelling in which they can come back (raw, percent-decoded, escaped by ``repr`` or JSON). The second knows the
-places where secrets stand: the user part of any URL, the query of a web address, ``password=`` in a connection string,
+A text is searched twice. First for the secrets of this run: the passwords and keys in the database URL, in every
+spelling in which they can come back (raw, percent-decoded, escaped by ``repr`` or JSON). Then for the places where
+secrets usually are: the user part of any URL, the query of a web address, ``password=`` in a connection string,
 ``PASSWORD '...'`` in SQL.
 """
 
@@ -84,6 +84,7 @@ class Redactor:
             message=self(report.message),
             warnings=tuple(map(self, report.warnings)),
             applied=tuple(replace(step, message=self(step.message)) for step in report.applied),
+            undone=tuple(replace(step, message=self(step.message)) for step in report.undone),
             checks=tuple(replace(check, message=self(check.message)) for check in report.checks),
             failure=failure and self._failure(failure),
         )
