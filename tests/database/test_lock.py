@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
-
-from lockgate.runner.turns import processors, take_turn
 
 pytestmark = pytest.mark.each_postgres
 
@@ -37,22 +34,6 @@ def test_who_waits_says_who_holds_the_lock(start, project, eventually):
     assert "lock held by pid" in waits[0]
     assert "lockgate shop/shop shop-7c leader" in waits[0]
     assert result.report.lock_wait_seconds > 0
-
-
-def test_who_waits_for_the_lock_keeps_nobody_from_starting(start, project, eventually):
-    folder = project("slow")
-    runners = [start(folder, SLOW_SECONDS="60") for _ in range(processors() + 1)]
-    eventually(lambda: sum(any('"waiting"' in line for line in runner.lines) for runner in runners) == processors())
-
-    def are_all_free():
-        every = range(processors())
-        turns = [take_turn(processors(), clock=time.monotonic, sleep=time.sleep, uniform=min) for _ in every]
-        held = [turn.is_held for turn in turns]
-        for turn in turns:
-            turn.end()
-        return all(held)
-
-    eventually(are_all_free)
 
 
 def test_who_waits_longer_than_allowed_ends_with_lock_busy(start, run, project, eventually):

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import random
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -20,7 +18,6 @@ from lockgate.runner.interruption import Interruption, StopRequested
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.output.publication import Publisher, report_of
-from lockgate.runner.turns import processors, take_turn
 
 if TYPE_CHECKING:
     from lockgate.runner.inspection.answer import Answer
@@ -32,11 +29,10 @@ Command = Callable[[Configuration, Narrator, Publisher], int]
 
 def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher) -> int:
     """Run ``lockgate migrate``, ``downgrade`` or ``baseline``."""
-    turn = take_turn(processors(), clock=time.monotonic, sleep=time.sleep, uniform=random.uniform)
     from lockgate.runner.migration.run import Run  # noqa: PLC0415  # see the top of this file
 
     interruption = Interruption()
-    run = Run(configuration, narrator, interruption, turn)
+    run = Run(configuration, narrator, interruption)
 
     def give_up() -> None:
         os._exit(publish(run.report("", _cause(interruption)), run.details))

@@ -36,7 +36,6 @@ from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records.satisfied import recall
 from lockgate.runner.records.unverified import Baseline
 from lockgate.runner.revisions.outline import Outline, outline
-from lockgate.runner.turns import Turn
 
 if TYPE_CHECKING:
     from lockgate.runner.entry.downgrading import Undo
@@ -56,8 +55,6 @@ class Run:
     configuration: Configuration
     narrator: Narrator
     interruption: Interruption
-    turn: Turn = field(default_factory=lambda: Turn(None))
-    """What the start of this process waited for."""
     started: float = field(default_factory=time.monotonic)
     account: Account = field(default_factory=Account)
     checks: tuple[CheckResult, ...] = ()
@@ -138,14 +135,7 @@ class Run:
     def _connect(self, role: str) -> OwnConnection:
         database = self.database
         assert database is not None  # noqa: S101  # execute() has set it
-
-        def connect() -> OwnConnection:
-            try:
-                return database.connect(role)
-            finally:
-                self.turn.end()
-
-        return connect_patiently(connect, patience=CONNECT_PATIENCE, narrator=self.narrator)
+        return connect_patiently(lambda: database.connect(role), patience=CONNECT_PATIENCE, narrator=self.narrator)
 
     def _is_satisfied(self, connection: OwnConnection, project: Outline | Project) -> bool:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
