@@ -176,7 +176,10 @@ FULL: dict[str, Any] = {
         "target": "expand@head",
         "args": {"tenant": "a b"},
         "python": "/venv/bin/python",
+        "baseline": "8a1c2d3e4f50",
+        "baselineTables": ["orders", "audit.events"],
     },
+    "policy": {"downgrade": "Allow", "databaseAhead": "Block", "halfApplied": "Resume"},
     "lock": {"wait": "1h30m", "standbys": 2},
     "timeouts": {"run": "0s", "ddlLock": "250ms", "statement": "5m"},
     "checks": [
@@ -208,9 +211,9 @@ def test_a_resource_that_uses_everything_is_accepted_unchanged(kubectl: Kubectl,
     answer = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=resource(FULL, namespace))
 
     stored = json.loads(answer.stdout)["spec"]
-    assert {name: stored[name] for name in ("template", "checks", "timeouts", "lock")} == {
-        name: FULL[name] for name in ("template", "checks", "timeouts", "lock")
-    }
+    whole = ("template", "checks", "timeouts", "lock", "policy")
+    assert {name: stored[name] for name in whole} == {name: FULL[name] for name in whole}
+    assert stored["alembic"] == {"section": "alembic", **FULL["alembic"]}
 
 
 def test_what_a_check_leaves_out_gets_its_default(kubectl: Kubectl, namespace: str) -> None:

@@ -2,46 +2,106 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pytest
 
 from lockgate.runner.database.lock import fence_key
 
-SEQUENCES = {"revisions": ["r1", "r2", "r3", "r4"], "transactional": ["t1", "t2", "t3"]}
-
-
-STYLES = [
-    ("sync", "psycopg", "revisions"),
-    ("sync", "psycopg2", "revisions"),
-    ("configured", "psycopg", "revisions"),
-    ("async", "asyncpg", "revisions"),
-    ("async", "psycopg", "revisions"),
-    ("pooled_async", "asyncpg", "revisions"),
-    ("pooled_async", "psycopg", "revisions"),
-    ("worker_thread", "asyncpg", "revisions"),
-    ("worker_thread", "psycopg", "revisions"),
-    ("injected", "psycopg", "revisions"),
-    ("own_timeouts", "psycopg2", "revisions"),
-    ("engine_begin", "psycopg", "transactional"),
-    ("engine_begin", "psycopg2", "transactional"),
-    ("search_path", "psycopg", "transactional"),
-]
-ONCE = {style: (style, driver, history) for style, driver, history in reversed(STYLES)}
-
-
-@pytest.mark.parametrize(
-    ("style", "driver", "history", "postgres_kind"),
-    [(*each, "system") for each in STYLES] + [(*each, "embedded") for each in ONCE.values()],
+OLDEST = (
+    *("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2"),
+    "anyio>=4",
 )
-def test_an_env_file_is_migrated_as_it_is(style, driver, history, project, run, database):
-    result = run(project(style), driver=driver)
+"""The oldest pair that is supported, its drivers, and what one env.py imports."""
 
-    expected = SEQUENCES[history]
+SYNC, ASYNC = ("psycopg2", "psycopg"), ("asyncpg", "psycopg")
+R, T = ("r1", "r2", "r3", "r4"), ("t1", "t2", "t3")
+
+
+@dataclass(frozen=True)
+class Style:
+    """A miniature project, and what comes of it."""
+
+    name: str
+    drivers: tuple[str, ...] = SYNC
+    applied: tuple[str, ...] = R
+    """In any order: Alembic chooses one that the graph allows."""
+    reached: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+STYLES = (
+    Style("sync"),
+    Style("configured"),
+    Style("pooled"),
+    Style("injected"),
+    Style("own_timeouts"),
+    Style("version_table"),
+    Style("engine_begin", applied=T),
+    Style("search_path", applied=T),
+    Style("arguments", applied=T, arguments=("--args", '{"tenant": "ann"}')),
+    Style("pyproject"),
+    Style("application", applied=("a1", "a2")),
+    Style("several_heads", applied=("h0", "h1", "h2"), reached=("h1", "h2")),
+    Style("depends_on", applied=("d1", "d2"), reached=("d2",)),
+    Style("labels", applied=("e1", "c1", "e2", "c2"), reached=("c2",), arguments=("--target", "contract@head")),
+    Style("labels", applied=("e1", "e2"), arguments=("--target", "expand@head")),
+    Style("async", ASYNC),
+    Style("pooled_async", ASYNC),
+    Style("worker_thread", ASYNC),
+)
+
+
+def _matrix() -> Iterator[tuple[Style, str, str, str]]:
+    """Yield each style with each driver, on each PostgreSQL, and with the oldest libraries."""
+    for style in STYLES:
+        for driver in style.drivers:
+            yield style, driver, "newest", "system"
+        yield style, style.drivers[0], "newest", "embedded"
+        if style.name != "pyproject":  # Alembic reads it since 1.16
+            yield style, style.drivers[0], "oldest", "system"
+
+
+@pytest.fixture
+def python(libraries, environment):
+    """Return the Python of an image with these libraries."""
+    return str(environment(*OLDEST)) if libraries == "oldest" else ""
+
+
+@pytest.mark.parametrize(("style", "driver", "libraries", "postgres_kind"), list(_matrix()), ids=str)
+def test_an_env_file_is_migrated_as_it_is(style, driver, libraries, python, project, run, database):
+    result = run(project(style.name), "migrate", *style.arguments, driver=driver, python=python)
+
     assert (result.code, result.reason) == (0, "Migrated"), result.output
-    assert [step.revision for step in result.report.applied] == expected
-    assert result.report.reached == (expected[-1],)
-    assert result.report.revisions == tuple(expected)
-    assert [row[0] for row in database.rows("SELECT revision FROM lockgate.history ORDER BY id")] == expected
+    applied = [step.revision for step in result.report.applied]
+    assert sorted(applied) == sorted(result.report.revisions) == sorted(style.applied)
+    assert result.report.reached == (style.reached or style.applied[-1:])
+    assert [row[0] for row in database.rows("SELECT revision FROM lockgate.history ORDER BY id")] == applied
     assert database.advisory_locks() == 0
+
+    again = run(project(style.name), "migrate", *style.arguments, driver=driver, python=python)
+    assert (again.code, again.reason) == (0, "NothingToDo"), again.output
+
+
+def test_alembics_table_in_pyproject_toml_needs_an_alembic_that_reads_it(environment, project, run):
+    result = run(project("pyproject"), driver="psycopg2", python=str(environment(*OLDEST)))
+
+    assert result.code == 21, result.output
+    assert "Alembic 1.16" in result.report.message
+
+
+def test_what_is_said_to_env_py_decides_which_tenant_is_migrated(project, run, database):
+    for tenant in ("ann", "bob"):
+        result = run(project("arguments"), "migrate", "--args", f'{{"tenant": "{tenant}"}}')
+
+        assert (result.code, result.reason) == (0, "Migrated"), result.output
+        assert database.rows(f"SELECT version_num FROM {tenant}.alembic_version") == [("t3",)]
 
 
 @pytest.mark.parametrize(("style", "driver"), [("pooled_async", "asyncpg"), ("engine_begin", "psycopg")])
@@ -52,8 +112,11 @@ def test_each_revision_is_committed_by_itself(style, driver, project, run, datab
     assert transactions == database.value("SELECT count(*) FROM lockgate.history")
 
 
-def test_several_tenants_in_one_run_are_all_migrated_and_verified(project, run, database):
-    result = run(project("tenants"))
+@pytest.mark.parametrize(
+    ("driver", "libraries"), [("psycopg", "newest"), ("psycopg2", "newest"), ("psycopg2", "oldest")]
+)
+def test_several_tenants_in_one_run_are_all_migrated_and_verified(driver, libraries, python, project, run, database):
+    result = run(project("tenants"), driver=driver, python=python)
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
     assert [step.revision for step in result.report.applied] == ["t1", "t2", "t3"] * 2
@@ -61,10 +124,15 @@ def test_several_tenants_in_one_run_are_all_migrated_and_verified(project, run, 
         assert database.rows(f"SELECT version_num FROM {tenant}.alembic_version") == [("t3",)]
 
 
-def test_two_databases_in_one_run_are_both_migrated_and_verified(project, run, database, make_database):
+@pytest.mark.parametrize(
+    ("driver", "libraries"), [("psycopg", "newest"), ("psycopg2", "newest"), ("psycopg2", "oldest")]
+)
+def test_two_databases_in_one_run_are_both_migrated_and_verified(
+    driver, libraries, python, project, run, database, make_database
+):
     second = make_database()
 
-    result = run(project("multidb"), SECOND_DATABASE_URL=second.url())
+    result = run(project("multidb"), driver=driver, python=python, SECOND_DATABASE_URL=second.url(driver))
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
     for each in (database, second):
@@ -194,6 +262,34 @@ def test_an_env_file_that_ends_by_sys_exit_is_believed_only_where_it_says_succes
     result = run(folder)
 
     assert (result.code, result.report.reached) == (code, ("r4",)), result.output
+
+
+def test_what_an_application_registers_for_its_end_is_called_and_the_exit_code_stays(project, run):
+    folder = project("sync")
+    with (folder / "migrations" / "env.py").open("a") as env:
+        env.write("\nimport atexit\natexit.register(print, 'the application ends')\nraise SystemExit(3)\n")
+
+    result = run(folder)
+
+    assert result.code == 20, result.output
+    assert "the application ends" in result.output
+
+
+def test_the_garbage_collector_works_as_always_while_revisions_run(project, run):
+    folder = project("sync")
+    env = folder / "migrations" / "env.py"
+    env.write_text(env.read_text() + "\nimport gc\nprint('thresholds', gc.get_threshold())\n")
+    plain = subprocess.run(
+        [sys.executable, "-c", "import gc; print('thresholds', gc.get_threshold())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    result = run(folder)
+
+    assert result.code == 0, result.output
+    assert plain.stdout.strip() in result.output
 
 
 def test_a_tenant_that_lockgate_refuses_is_no_success_where_env_py_goes_on(project, run, database):

@@ -124,6 +124,7 @@ def test_plan_says_which_revision_cannot_be_rendered_and_why(project, run):
     [
         ("async", "asyncpg", ["r1", "r2", "r3", "r4"]),
         ("engine_begin", "psycopg", ["t1", "t2", "t3"]),
+        ("worker_thread", "psycopg", ["r1", "r2", "r3", "r4"]),
         ("multidb", "psycopg", ["t1", "t2", "t3"] * 2),
     ],
 )

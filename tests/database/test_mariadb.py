@@ -1,4 +1,4 @@
-"""MariaDB: named locks, DDL that commits by itself, and what is committed of a revision that fails."""
+"""MariaDB, or a MySQL that is given: named locks, DDL that commits by itself, what a failed revision has committed."""
 
 from __future__ import annotations
 
@@ -218,7 +218,10 @@ def test_a_killed_runner_leaves_its_revision_to_the_next_which_waits_for_its_sta
 
 
 def test_a_statement_that_takes_too_long_is_ended(run, project, database):
-    result = run(project("mixed"), "migrate", "--statement-timeout", "1s", FIRST="SELECT SLEEP(30)")
+    # Not SLEEP(), which MySQL ends without an error.
+    endless = "SELECT count(*) FROM information_schema.COLUMNS a, information_schema.COLUMNS b WHERE a.COLUMN_NAME <"
+    endless += " b.COLUMN_TYPE AND a.EXTRA <> concat(b.EXTRA, a.COLUMN_TYPE)"
+    result = run(project("mixed"), "migrate", "--statement-timeout", "1s", FIRST=endless)
 
     assert (result.code, result.reason) == (20, "MigrationFailed"), result.output
     assert database.rows("SELECT version_num FROM alembic_version") == [("m1",)]
@@ -253,7 +256,8 @@ def test_a_url_that_leads_nowhere_is_refused(change, reason, run, project, datab
 def test_values_of_rows_are_not_repeated(run, project, database):
     result = run(project("mixed"), FIRST=f"{BOB};{BOB.replace('Bob', 'secret-name')}")
 
-    assert "Duplicate entry '...' for key 'PRIMARY'" in result.report.message
+    assert "Duplicate entry '...' for key '" in result.report.message
+    assert "secret-name" not in result.report.message
     assert result.report.failure.sqlstate in ("23000", "1062")  # the driver's SQLSTATE, or the server's number
 
 

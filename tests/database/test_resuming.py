@@ -209,7 +209,7 @@ def test_an_index_whose_build_nobody_saw_end_is_kept_if_it_is_valid_and_built_if
     ("change", "why"),
     [
         ("state = 'started', statement = 'CALL something()'", "Nobody can tell whether this one was done: CALL some"),
-        ("returned_rows = true", "This one returned rows, which the revision may need again: INSERT"),
+        ("returned_rows = true", "This one returned rows, or came after a query; the revision may go by those: INSERT"),
     ],
 )
 def test_what_cannot_be_known_is_left_to_a_person(change, why, run, project, database):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.util
 import os
@@ -11,9 +12,11 @@ from collections.abc import Sequence
 from typing import NoReturn, TextIO, cast
 
 from lockgate.errors import AlembicNotInstalled, InvalidConfiguration, LockgateError
+from lockgate.runner.imports import begin_imports
 from lockgate.runner.invocation.arguments import read_arguments
 from lockgate.runner.invocation.completion import completion_script
 from lockgate.runner.invocation.configuration import Configuration, read_configuration
+from lockgate.runner.invocation.option import variable_of
 from lockgate.runner.invocation.project_file import read_project_file, working_directory
 from lockgate.runner.invocation.refusal import refuse
 from lockgate.runner.output.progress import Narrator, View
@@ -31,16 +34,18 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
     Never returns: the ``__main__`` that zipapp writes would drop a returned code.
     """
+    begin_imports()
     code = execute(sys.argv[1:] if argv is None else argv)
+    left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    if not left and "alembic" in sys.modules:
+        # What the application wants to be called at its end, as in any process; where it left threads behind, they
+        # would keep a finished pod running for ever, and where nothing of it was imported, nobody waits for this.
+        with contextlib.suppress(Exception, SystemExit):
+            atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
-    if left or "alembic" not in sys.modules:
-        # The application started threads when it was imported: they would keep a finished pod running for ever. Or
-        # nothing of it was imported: then nobody waits to be told of the end, and taking everything down takes long.
-        os._exit(code)
-    sys.exit(code)
+    os._exit(code)  # taking down all that the application imported takes longer than many a migration
 
 
 def execute(argv: Sequence[str]) -> int:
@@ -50,7 +55,7 @@ def execute(argv: Sequence[str]) -> int:
         if command == "completion":
             sys.stdout.write(completion_script(str(flags["shell"])))
             return 0
-        named = flags.get("config") or os.environ.get("LOCKGATE_CONFIG", "")
+        named = flags.get("config") or os.environ.get(variable_of("config"), "")
         configuration = read_configuration(command, flags, os.environ, read_project_file(named, working_directory()))
     except InvalidConfiguration as error:
         return refuse(error, argv, os.environ)

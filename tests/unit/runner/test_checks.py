@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
+from lockgate.runner.health.check_results import constraint_result, exists_result
 from lockgate.runner.health.command_check import check_command
 from lockgate.runner.health.differences import Difference, describe
 from lockgate.runner.health.drift import Comparison, drift_message
@@ -26,8 +27,6 @@ from lockgate.runner.invocation.checks import (
     ExistsCheck,
     HttpCheck,
     IndexCheck,
-    constraint_result,
-    exists_result,
 )
 from lockgate.runner.output.redaction import Redactor
 

@@ -217,8 +217,9 @@ def test_settings_of_mysql_only_become_stricter_and_are_whole_seconds():
     backend_of("mysql").prepare(lambda sql: said.append(sql) or [], Settings(lock_timeout_ms=1200))
 
     assert said == [
-        "SET SESSION wait_timeout = greatest(@@wait_timeout, 28800), lock_wait_timeout = least(@@lock_wait_timeout, 2),"
-        " innodb_lock_wait_timeout = least(@@innodb_lock_wait_timeout, 2)"
+        "SET SESSION wait_timeout = CAST(greatest(@@wait_timeout, 28800) AS UNSIGNED),"
+        " lock_wait_timeout = CAST(least(@@lock_wait_timeout, 2) AS UNSIGNED),"
+        " innodb_lock_wait_timeout = CAST(least(@@innodb_lock_wait_timeout, 2) AS UNSIGNED)"
     ]
 
 

@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 from sqlalchemy.schema import CreateTable
 
 from lockgate.runner.adoption.inventory import Inventory
 from lockgate.runner.database import outcome
-from lockgate.runner.entry.entering import run_env_file
-from lockgate.runner.inspection.offline import read_only
+from lockgate.runner.entry.entering import enter
+from lockgate.runner.entry.read_only import only_reading
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -55,30 +53,23 @@ class Replay:
 
     def run(self) -> None:
         """Run env.py; raises whatever it raises."""
-        script = self._project.script
-        options: dict[str, Any] = {
-            "as_sql": True,
-            "starting_rev": None,
-            "tag": None,
-            "destination_rev": ", ".join(self._revisions),
-        }
-        event.listen(Engine, "connect", read_only)
-        try:
-            with EnvironmentContext(self._project.config, script, fn=self._steps, **options) as environment:
-                configure = environment.configure
+        with only_reading():
+            enter(
+                self._project,
+                self._steps,
+                self._configured,
+                destination=", ".join(self._revisions),
+                has_begun=lambda: self.contexts > 0,
+                offline=True,
+            )
 
-                def configured(*args: Any, **kwargs: Any) -> None:
-                    """Stand in for EnvironmentContext.configure."""
-                    kwargs.update(output_buffer=io.StringIO(), transaction_per_migration=True, on_version_apply=())
-                    kwargs["starting_rev"] = None
-                    configure(*args, **kwargs)
-                    self._read_models(kwargs.get("target_metadata"))
-                    self._listen(environment.get_context())
-
-                environment.configure = configured  # type: ignore[method-assign]  # on the instance, as in a run
-                run_env_file(script, has_begun=lambda: self.contexts > 0)
-        finally:
-            event.remove(Engine, "connect", read_only)
+    def _configured(self, environment: EnvironmentContext, *args: Any, **options: Any) -> None:
+        """Stand in for EnvironmentContext.configure."""
+        options.update(output_buffer=io.StringIO(), transaction_per_migration=True, on_version_apply=())
+        options["starting_rev"] = None
+        EnvironmentContext.configure(environment, *args, **options)
+        self._read_models(options.get("target_metadata"))
+        self._listen(environment.get_context())
 
     def _read_models(self, metadata: Any) -> None:
         for part in metadata if isinstance(metadata, (list, tuple)) else [metadata]:

@@ -92,21 +92,26 @@ def _key(*parts: str) -> int:
 
 
 def of_key(key: int) -> str:
-    """Return SQL for the rows ``l`` of pg_locks that hold this key.
+    """Return SQL for the rows ``l`` of pg_locks that hold this key in this database."""
+    return (
+        f"{_of_key_anywhere(key)} AND l.database ="
+        " (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
+    )
 
-    A bigint key is shown as its two halves, with objsubid 1.
-    """
+
+def _of_key_anywhere(key: int) -> str:
+    """Return the same for any database; a bigint key is shown as its two halves, with objsubid 1."""
     unsigned = key & (2**64 - 1)
     return (
         "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
         f" AND CAST(l.classid AS bigint) = {unsigned >> 32} AND CAST(l.objid AS bigint) = {unsigned & 0xFFFFFFFF}"
-        " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
     )
 
 
 def holds(key: int) -> str:
-    """Return SQL that says whether the session that asks holds this key."""
-    return f"SELECT count(*) > 0 FROM pg_catalog.pg_locks l WHERE l.pid = pg_backend_pid() AND {of_key(key)}"
+    """Return SQL that says whether the session that asks holds this key; it can hold none of another database."""
+    mine = "SELECT count(*) > 0 FROM pg_catalog.pg_locks l WHERE l.pid = pg_backend_pid()"
+    return f"{mine} AND {_of_key_anywhere(key)}"
 
 
 _AT_WORK = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,9 +73,19 @@ def keep_settings(connection: Connection | None, settings: Settings) -> None:
 
 
 def arrive(
-    connection: Connection, *, schema: str | None, table: str, settings: Settings, fence_wait: float, narrator: Narrator
+    connection: Connection,
+    *,
+    schema: str | None,
+    table: str,
+    settings: Settings,
+    fence_wait: float,
+    found_held: Callable[[str, int], None],
+    narrator: Narrator,
 ) -> Arrival:
-    """Examine the connection, set it, and take the fence on it; LockBusy after ``fence_wait`` seconds."""
+    """Examine the connection, set it, and take the fence on it; LockBusy after ``fence_wait`` seconds.
+
+    ``found_held`` is told the database (its fingerprint) and the session that has the fence, whenever it is not free.
+    """
     in_transaction = connection.in_transaction()
     backend, ask = backend_of(connection.dialect.name), asking(connection)
     with in_own_transaction(connection):
@@ -99,7 +109,7 @@ def arrive(
         lineage=parents,
         sources=sources,
     )
-    _take_fence(connection, arrival, fence_wait, narrator)
+    _take_fence(connection, arrival, fence_wait, found_held, narrator)
     return arrival
 
 
@@ -127,7 +137,13 @@ def _recorded(ask: Ask, schema: str, table: str) -> tuple[dict[str, tuple[str, .
     return lineage.lineage(ask, schema, table), lineage.sources(ask, schema, table)
 
 
-def _take_fence(connection: Connection, arrival: Arrival, wait: float, narrator: Narrator) -> None:
+def _take_fence(
+    connection: Connection,
+    arrival: Arrival,
+    wait: float,
+    found_held: Callable[[str, int], None],
+    narrator: Narrator,
+) -> None:
     held: set[Key] = connection.info.setdefault("lockgate_fences", set())
     if arrival.fence in held:
         return
@@ -137,6 +153,8 @@ def _take_fence(connection: Connection, arrival: Arrival, wait: float, narrator:
             return asking(connection)(sql, **parameters)
 
     def waiting(holder: Holder | None, waited: float) -> None:
+        if holder is not None:
+            found_held(arrival.fingerprint, holder.pid)
         if arrival.in_transaction:
             # Polling inside a transaction would stop the other one's CREATE INDEX CONCURRENTLY: end it, come again.
             raise DatabaseBusy(f"Another session migrates {arrival.table}: {holder or 'fence held'}.")

@@ -58,10 +58,10 @@ class DeclaredLocks:
 def declared(module: Any, path: str) -> DeclaredLocks | None:
     """Read a revision's module; None where it declares nothing, InvalidRevisions where that cannot be meant."""
     tables = getattr(module, "lockgate_locks", None)
-    mode = getattr(module, "lockgate_lock_mode", "ACCESS EXCLUSIVE")
-    file = Path(path).name
     if tables is None:
         return None
+    mode = getattr(module, "lockgate_lock_mode", "ACCESS EXCLUSIVE")
+    file = Path(path).name
     if not isinstance(tables, (tuple, list)) or not all(isinstance(name, str) and name for name in tables):
         raise InvalidRevisions(
             f"{file}: lockgate_locks is {tables!r}.",

@@ -1,8 +1,11 @@
-"""Runs the file env.py: as it is, or on a worker thread of AnyIO where it demands one.
+"""Runs the file env.py with a ``context.configure()`` of Lockgate's.
 
-Some applications (Prefect) migrate from inside their server: their env.py hands its work to the event loop that called
-it, by ``anyio.from_thread.run()``, and does not run from the `alembic` command at all. AnyIO says so before anything is
-done; then there is a loop in the main thread, where signals arrive, and env.py runs on a thread of that loop.
+``configure`` is replaced on the EnvironmentContext *instance*, where the functions of the module alembic.context end.
+
+env.py runs in the main thread, unless it demands a worker thread of AnyIO. Some applications (Prefect) migrate from
+inside their server: their env.py hands its work to the event loop that called it, by ``anyio.from_thread.run()``, and
+does not run from the `alembic` command at all. AnyIO says so before anything is done; then there is a loop in the main
+thread, where signals arrive, and env.py runs on a thread of that loop.
 """
 
 from __future__ import annotations
@@ -11,18 +14,43 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from alembic.runtime.environment import EnvironmentContext
 
 from lockgate.runner.database.outcome import chain
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-__all__ = ["demands_worker_thread", "run_env_file"]
+    from lockgate.runner.revisions.project import Project
+
+__all__ = ["demands_worker_thread", "enter"]
 
 
-def run_env_file(script: ScriptDirectory, *, has_begun: Callable[[], bool]) -> None:
-    """Run env.py; raises whatever it raises. Once it ``has_begun`` to migrate, it is not run another way."""
+def enter(
+    project: Project,
+    steps: Callable[..., Any],
+    configured: Callable[..., None],
+    *,
+    destination: str,
+    has_begun: Callable[[], bool],
+    offline: bool = False,
+    **options: Any,
+) -> None:
+    """Run env.py; raises whatever it raises.
+
+    ``steps`` is asked for the revisions to run. ``configured`` stands in for ``EnvironmentContext.configure``: it gets
+    the context, then what env.py gives, and has to call the original. ``has_begun`` says whether env.py has got so far
+    that it must not be run another way. ``options`` are further ones of the context.
+    """
+    told = {"as_sql": offline, "starting_rev": None, "tag": None, "destination_rev": destination, **options}
+    with EnvironmentContext(project.config, project.script, fn=steps, **told) as environment:
+        environment.configure = functools.partial(configured, environment)  # type: ignore[method-assign]  # see above
+        _run_env_file(project.script, has_begun)
+
+
+def _run_env_file(script: ScriptDirectory, has_begun: Callable[[], bool]) -> None:
     try:
         script.run_env()
     except RuntimeError as error:

@@ -1,7 +1,6 @@
 """One entry into env.py, which is never edited: what happens when it calls ``context.configure()``, and each revision.
 
-``configure`` is replaced on the EnvironmentContext *instance*, where the functions of the module alembic.context
-end. There the connection arrives that env.py migrates over: it gets the fence and the settings, and Alembic gets one
+There the connection arrives that env.py migrates over: it gets the fence and the settings, and Alembic gets one
 transaction per revision and a last look before each commit. Alembic calls `EnvironmentEntry.steps` for the work.
 """
 
@@ -21,10 +20,11 @@ from lockgate.report import Applied
 from lockgate.runner.database.dbapi import asking, dbapi_of
 from lockgate.runner.entry.arrival import arrive, keep_settings
 from lockgate.runner.entry.declared_locking import DeclaredLocking, declared_by
-from lockgate.runner.entry.entering import run_env_file
+from lockgate.runner.entry.entering import enter
 from lockgate.runner.entry.resuming import look_back
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.imports import end_imports
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.ledger.half_applied import joined, left_in_the_middle, refuse_half_way
@@ -57,6 +57,7 @@ class EnvironmentEntry:
         narrator: Narrator,
         interruption: Interruption,
         fence_wait: Callable[[], float],
+        found_held: Callable[[str, int], None],
     ) -> None:
         self._project = project
         self._course = course
@@ -65,6 +66,7 @@ class EnvironmentEntry:
         self._narrator = narrator
         self._interruption = interruption
         self._fence_wait = fence_wait
+        self._found_held = found_held
         self._by_context: dict[int, Seen] = {}
         self.seen: list[Seen] = []
         self.refusal: LockgateError | None = None
@@ -92,24 +94,26 @@ class EnvironmentEntry:
 
     def run(self) -> None:
         """Run env.py; raises whatever it raises."""
-        script = self._project.script
-        options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": self._course.destination}
-        with self._sessions, EnvironmentContext(self._project.config, script, fn=self.steps, **options) as environment:
-            configure = environment.configure
+        with self._sessions:
+            enter(
+                self._project,
+                self.steps,
+                self._configured,
+                destination=self._course.destination,
+                has_begun=lambda: bool(self.seen or self.refusal),
+            )
 
-            def configured(connection: Any = None, *args: Any, **kwargs: Any) -> None:
-                """Stand in for EnvironmentContext.configure."""
-                callbacks = kwargs.get("on_version_apply") or ()
-                own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
-                kwargs["on_version_apply"] = (*own, self._before_commit)
-                kwargs["transaction_per_migration"] = True
-                seen = None if connection is None else self._arrived(connection, kwargs)
-                configure(connection, *args, **kwargs)
-                if seen is not None:
-                    self._by_context[id(environment.get_context())] = seen
-
-            environment.configure = configured  # type: ignore[method-assign]  # on the instance, that is the whole idea
-            run_env_file(script, has_begun=lambda: bool(self.seen or self.refusal))
+    def _configured(self, environment: EnvironmentContext, connection: Any = None, *args: Any, **options: Any) -> None:
+        """Stand in for EnvironmentContext.configure."""
+        end_imports()
+        callbacks = options.get("on_version_apply") or ()
+        own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
+        options["on_version_apply"] = (*own, self._before_commit)
+        options["transaction_per_migration"] = True
+        seen = None if connection is None else self._arrived(connection, options)
+        EnvironmentContext.configure(environment, connection, *args, **options)
+        if seen is not None:
+            self._by_context[id(environment.get_context())] = seen
 
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
@@ -120,11 +124,13 @@ class EnvironmentEntry:
                 table=options.get("version_table") or "alembic_version",
                 settings=self._sessions.settings,
                 fence_wait=self._fence_wait(),
+                found_held=self._found_held,
                 narrator=self._narrator,
             )
         except LockgateError as error:
             self.refusal = error
             raise
+        self._sessions.fenced.append(connection.info)
         self.seen.append(Seen(arrival))
         return self.seen[-1]
 
@@ -179,9 +185,9 @@ class EnvironmentEntry:
         @functools.wraps(function)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> Any:
             """Run the revision and remember what it raised: env.py may swallow that."""
-            journal.begin(part, earlier)
             try:
                 locks.take()
+                journal.begin(part, earlier)
                 result = function(*args, **kwargs)
                 journal.check_end()
             except BaseException as error:
@@ -189,6 +195,7 @@ class EnvironmentEntry:
                 self.refusal = journal.refusal or self.refusal
                 raise
             finally:
+                self._sessions.unfinished.begin(context.connection)
                 committed, seen.uncertain = journal.end()
                 seen.left = joined(earlier, committed)
                 seen.recorded = revision not in journal.unrecorded
@@ -232,6 +239,7 @@ class EnvironmentEntry:
             self._sessions.journal.is_marked = False
         if look.may_write and seen.step is not None:
             connection.execute(_RECORD, self._record(seen, seen.step))
+        self._sessions.unfinished.end(dbapi_of(connection))
 
     def _record(self, seen: Seen, step: RevisionStep) -> dict[str, object]:
         revision = step.revision.revision

@@ -23,6 +23,7 @@ from lockgate.runner.database.connection import is_own_thread
 from lockgate.runner.database.dbapi import asking, dbapi_of, raw
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.entry.unfinished import Unfinished
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.ledger.journal import Journal
 
@@ -95,6 +96,9 @@ class EnvironmentSessions:
         """Database errors in this entry into env.py, in order; env.py may have swallowed them."""
         self.journal = Journal(secrets.token_hex(8))
         """What the revision that runs has committed before its end."""
+        self.unfinished = Unfinished()
+        self.fenced: list[dict[str, Any]] = []
+        """The ``info`` of connections that got a fence, as long as that stands in it."""
         self.preparation: Preparation | None = None
         self.built: set[str] = set()
         """Names of indexes that were built CONCURRENTLY."""
@@ -152,6 +156,7 @@ class EnvironmentSessions:
 
     def _returned(self, connection: Any, record: Any) -> None:
         """Give the fences back where env.py keeps the session in a pool: nobody would ever get them otherwise."""
+        self.unfinished.end(connection)  # a pool rolls back what comes back to it
         keys = record.info.pop("lockgate_fences", None)
         if keys and connection is not None:
             try:
@@ -166,12 +171,13 @@ class EnvironmentSessions:
         if is_own_thread() or connection.dialect.name not in KINDS:
             return statement, parameters
         self._interruption.check()
-        if built_index(statement):
-            self.built.add(built_index(statement))
+        patient = is_patient(statement)
+        built = built_index(statement) if patient else ""
+        if built:
+            self.built.add(built)
         instead = self.journal.before(connection, statement, parameters)
         if instead is not None:
             return instead, _no_parameters(cursor, parameters, context if executemany else None)
-        patient = is_patient(statement)
         if patient and self.preparation is not None:
             self.preparation.prepare(connection, statement)
             self._interruption.check()
@@ -187,7 +193,7 @@ class EnvironmentSessions:
         if is_own_thread() or connection.dialect.name not in KINDS:
             return
         self.running, awaited, self._awaited = None, self._awaited, False
-        if is_patient(statement) and self.preparation is not None:
+        if self.preparation is not None and is_patient(statement):
             self.preparation.done(connection, statement)  # before it is settled: the next try leaves it out then
         self.journal.after(connection, cursor, statement)
         _restore(connection)
@@ -196,10 +202,12 @@ class EnvironmentSessions:
 
     def _commits(self, connection: Any) -> None:
         if _is_followed(connection):
+            self.unfinished.check(dbapi_of(connection))
             self.journal.commits(connection)
 
     def _rolled_back(self, connection: Any) -> None:
         if _is_followed(connection):
+            self.unfinished.end(dbapi_of(connection))
             self.journal.rolled_back(connection)
 
     def _savepoint(self, connection: Any, name: str) -> None:
@@ -208,6 +216,7 @@ class EnvironmentSessions:
 
     def _rolled_back_to(self, connection: Any, name: str, context: Any) -> None:  # noqa: ARG002  # SQLAlchemy's
         if _is_followed(connection):
+            self.unfinished.end(dbapi_of(connection))  # what fails outside every savepoint has not begun one
             self.journal.rolled_back_to(connection, name)
 
     def _error(self, context: Any) -> None:

@@ -31,10 +31,12 @@ from lockgate.runner.database.connection import is_own_thread
 from lockgate.runner.database.dbapi import asking
 from lockgate.runner.database.outcome import brief, classify, is_refused_write, where
 from lockgate.runner.entry import arrival
-from lockgate.runner.entry.entering import run_env_file
+from lockgate.runner.entry.entering import enter
+from lockgate.runner.entry.read_only import forbid_writes
 from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.health.check_results import listed
 from lockgate.runner.health.differences import Difference, describe
-from lockgate.runner.invocation.checks import DriftCheck, listed
+from lockgate.runner.invocation.checks import DriftCheck
 from lockgate.runner.output.redaction import Redactor
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project
@@ -89,19 +91,21 @@ def _enter(project: Project, target: str, found: Comparison, redact: Redactor) -
             raise
         return ()
 
-    options = {"as_sql": False, "starting_rev": None, "tag": None, "destination_rev": target, "dont_mutate": True}
-    with EnvironmentContext(project.config, project.script, fn=compare, **options) as environment:
-        configure = environment.configure
+    def configured(environment: EnvironmentContext, connection: Any = None, *args: Any, **options: Any) -> None:
+        """Stand in for EnvironmentContext.configure."""
+        if connection is not None:
+            redact.learn(connection.engine.url.render_as_string(hide_password=False))
+            _forbid_writes(connection)
+        EnvironmentContext.configure(environment, connection, *args, **options)
 
-        def configured(connection: Any = None, *args: Any, **kwargs: Any) -> None:
-            """Stand in for EnvironmentContext.configure."""
-            if connection is not None:
-                redact.learn(connection.engine.url.render_as_string(hide_password=False))
-                _forbid_writes(connection)
-            configure(connection, *args, **kwargs)
-
-        environment.configure = configured  # type: ignore[method-assign]  # on the instance, as for a migration
-        run_env_file(project.script, has_begun=lambda: bool(found.contexts or found.error))
+    enter(
+        project,
+        compare,
+        configured,
+        destination=target,
+        has_begun=lambda: bool(found.contexts or found.error),
+        dont_mutate=True,
+    )
 
 
 def _forbid_writes(connection: Any) -> None:
@@ -117,11 +121,6 @@ def _forbid_writes(connection: Any) -> None:
 def _read_only() -> Iterator[None]:
     """Make each session read-only when env.py takes it from its pool, new or not."""
 
-    def taken(connection: Any, *_: Any) -> None:
-        if not is_own_thread() and (kind := kind_of(connection)):
-            backend_of(kind).forbid_writes(asking(connection))
-            connection.commit()  # or the setting would be rolled back
-
     def returned(connection: Any, record: Any) -> None:
         if connection is None or is_own_thread() or not (kind := kind_of(connection)):
             return
@@ -135,13 +134,13 @@ def _read_only() -> Iterator[None]:
         # env.py has run this before, so it would do nothing; a read-only session refuses it all the same.
         return ("SELECT 1" if _REPEATED.match(statement) and not is_own_thread() else statement), parameters
 
-    event.listen(Engine, "checkout", taken)
+    event.listen(Engine, "checkout", forbid_writes)
     event.listen(Engine, "checkin", returned)
     event.listen(Engine, "before_cursor_execute", repeated, retval=True)
     try:
         yield
     finally:
-        event.remove(Engine, "checkout", taken)
+        event.remove(Engine, "checkout", forbid_writes)
         event.remove(Engine, "checkin", returned)
         event.remove(Engine, "before_cursor_execute", repeated)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lockgate.report import CheckResult
 from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import OwnConnection, database_error
+from lockgate.runner.health.check_results import constraint_result, exists_result, index_result, sql_result
 from lockgate.runner.invocation.checks import (
     Check,
     CommandCheck,
@@ -17,10 +18,6 @@ from lockgate.runner.invocation.checks import (
     HttpCheck,
     IndexCheck,
     SqlCheck,
-    constraint_result,
-    exists_result,
-    index_result,
-    sql_result,
 )
 from lockgate.runner.records.unverified import Baseline
 

@@ -16,16 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 from sqlalchemy.engine.url import URL, make_url
 
 from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.runner.database import outcome
-from lockgate.runner.database.backends import backend_of, kind_of
-from lockgate.runner.database.connection import is_own_thread
-from lockgate.runner.database.dbapi import asking, dbapi_of
+from lockgate.runner.database.dbapi import dbapi_of
 from lockgate.runner.entry.arrival import in_own_transaction
+from lockgate.runner.entry.entering import enter
+from lockgate.runner.entry.read_only import only_reading
 from lockgate.runner.inspection.position import Position, Verdict, compare
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.ledger.committed import is_in_transaction
@@ -35,7 +33,7 @@ from lockgate.runner.revisions.project import Project
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
-__all__ = ["Planned", "Rendering", "place", "read_only"]
+__all__ = ["Planned", "Rendering", "place"]
 
 _PORTS = {"mysql": 3306, "mariadb": 3306}
 _READS = re.compile(r"^\s*(?:SELECT|WITH)\b", re.IGNORECASE | re.MULTILINE)
@@ -87,22 +85,22 @@ class Rendering:
 
     def run(self) -> None:
         """Run env.py; raises whatever it raises."""
-        script, target = self._project.script, self._configuration.target
-        options: dict[str, Any] = {"as_sql": True, "starting_rev": None, "tag": None, "destination_rev": target}
-        event.listen(Engine, "connect", read_only)
-        try:
-            with EnvironmentContext(self._project.config, script, fn=self._steps, **options) as environment:
-                configure = environment.configure
+        with only_reading():
+            enter(
+                self._project,
+                self._steps,
+                self._configured,
+                destination=self._configuration.target,
+                has_begun=lambda: bool(self._found or self.positions or self.unread or self.refusal),
+                offline=True,
+            )
 
-                def configured(connection: Any = None, url: Any = None, *args: Any, **kwargs: Any) -> None:
-                    """Stand in for EnvironmentContext.configure."""
-                    kwargs.update(self._options(connection, url, kwargs))
-                    configure(connection, url, *args, **kwargs)
-
-                environment.configure = configured  # type: ignore[method-assign]  # on the instance, as in a run
-                script.run_env()
-        finally:
-            event.remove(Engine, "connect", read_only)
+    def _configured(
+        self, environment: EnvironmentContext, connection: Any = None, url: Any = None, *args: Any, **options: Any
+    ) -> None:
+        """Stand in for EnvironmentContext.configure."""
+        options.update(self._options(connection, url, options))
+        EnvironmentContext.configure(environment, connection, url, *args, **options)
 
     def _options(self, connection: Any, url: Any, options: dict[str, Any]) -> dict[str, Any]:
         """Find where the version table is, and return what differs from what env.py wants."""
@@ -169,13 +167,6 @@ class Rendering:
             return Planned(revision, message, position.name, None, note)
         note = "it reads from the database: what it does may depend on what it finds" if _READS.search(sql) else ""
         return Planned(revision, message, position.name, sql, note)
-
-
-def read_only(connection: Any, record: Any) -> None:  # noqa: ARG001  # the signature is SQLAlchemy's
-    """Make a session of env.py read-only, as a listener to `connect`."""
-    if not is_own_thread() and (kind := kind_of(connection)):
-        backend_of(kind).forbid_writes(asking(connection))
-        connection.commit()  # or the setting would be rolled back
 
 
 def place(url: URL) -> tuple[object, ...]:

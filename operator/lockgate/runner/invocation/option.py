@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["GROUPS", "LOCKS", "OUTPUT", "POLICIES", "WHAT", "WHO", "OneOf", "Option"]
+__all__ = ["GROUPS", "LOCKS", "OUTPUT", "POLICIES", "WHAT", "WHO", "OneOf", "Option", "variable_of"]
 
 WHAT, LOCKS, POLICIES, OUTPUT, WHO = (
     "what to migrate",
@@ -17,6 +17,11 @@ WHAT, LOCKS, POLICIES, OUTPUT, WHO = (
 )
 GROUPS = (WHAT, LOCKS, POLICIES, OUTPUT, WHO)
 """Headings of the help, in their order."""
+
+
+def variable_of(field: str) -> str:
+    """Return the environment variable that says the same as the flag of a field."""
+    return f"LOCKGATE_{field.upper()}"
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Option:
     """One thing that can be said: as a flag, as a variable, in pyproject.toml. The first of these wins."""
 
     field: str
-    variable: str
+    """The field of `Configuration` that holds it; its other names are made of this one."""
     default: str
     parse: Callable[[str], Any]
     help: str
@@ -53,6 +58,11 @@ class Option:
     """Why it cannot be said in a file that is committed; empty where it can."""
     positional: bool = False
     """It stands on the command line without a flag, and has to be said."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return variable_of(self.field)
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from lockgate.runner.durations import parse_duration
 from lockgate.runner.invocation.check_parsing import parse_checks
 from lockgate.runner.invocation.option import LOCKS, OUTPUT, POLICIES, WHO, OneOf, Option
 
-__all__ = ["COMMANDS", "OPTIONS", "Option"]
+__all__ = ["COMMANDS", "OPTIONS"]
 
 COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "baseline", "downgrade", "unlock")
 
@@ -34,9 +34,13 @@ def _arguments(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(value.items())
 
 
-def _target(text: str) -> str:
+def _refuse_relative(text: str) -> None:
     if re.match(r"(?:.*@)?[+-]", text):
         raise ValueError("counted from wherever the database is, so that a retry would go further; name a revision")
+
+
+def _target(text: str) -> str:
+    _refuse_relative(text)
     if not text or text == "base" or ":" in text:
         raise ValueError("not a revision, a label or `heads`")
     return text
@@ -53,8 +57,7 @@ def _tables(text: str) -> tuple[str, ...]:
 
 
 def _destination(text: str) -> str:
-    if re.match(r"(?:.*@)?[+-]", text):
-        raise ValueError("counted from wherever the database is, so that a retry would go further; name a revision")
+    _refuse_relative(text)
     if text in ("head", "heads") or text.endswith("@head") or ":" in text:
         raise ValueError("no place to go back to; name a revision, `base` or `<label>@base`")
     return text
@@ -70,11 +73,13 @@ def _name(text: str) -> str:
     return text
 
 
-MIGRATE = ("migrate", "downgrade")
-LEADS = (*MIGRATE, "baseline")
+STEPS = ("migrate", "downgrade")
+"""Commands that run revisions."""
+LEADS = (*STEPS, "baseline")
 """Commands that take the lock and write."""
 WAIT = ("wait",)
-RUNS = ("migrate", "downgrade", "wait")
+PODS = (*LEADS, *WAIT)
+"""Commands that run in pods of the operator, which say who they are and leave a termination message."""
 GRAPH = ("migrate", "wait", "status", "plan", "check")
 """Commands that compare the database with the image's revisions."""
 
@@ -83,17 +88,15 @@ OF_ONE_RUN = "it differs from one run to the next"
 OPTIONS: tuple[Option, ...] = (
     Option(
         "config",
-        "LOCKGATE_CONFIG",
         "",
         _text,
         "Alembic's configuration: an .ini file or pyproject.toml; unset, alembic.ini and pyproject.toml are tried",
         COMMANDS,
         metavar="FILE",
     ),
-    Option("section", "LOCKGATE_SECTION", "alembic", _text, "section of the .ini file", COMMANDS, metavar="NAME"),
+    Option("section", "alembic", _text, "section of the .ini file", COMMANDS, metavar="NAME"),
     Option(
         "database_env",
-        "LOCKGATE_DATABASE_ENV",
         "DATABASE_URL",
         _name,
         "name of the variable with the database URL; where it is not set, sqlalchemy.url of the configuration counts",
@@ -102,7 +105,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "destination",
-        "LOCKGATE_DESTINATION",
         "",
         _destination,
         "the revision to go back to, `base`, or `<label>@base`",
@@ -113,7 +115,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "target",
-        "LOCKGATE_TARGET",
         "heads",
         _target,
         "revision, label (`expand@head`) or `heads`",
@@ -122,7 +123,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "args",
-        "LOCKGATE_ARGS",
         "{}",
         _arguments,
         "what env.py reads by get_x_argument(), as a JSON object (alembic -x key=value)",
@@ -132,7 +132,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "adopted",
-        "LOCKGATE_ADOPTED",
         "",
         _baseline,
         "the revision whose tables are in the database; several with commas",
@@ -143,7 +142,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "baseline",
-        "LOCKGATE_BASELINE",
         "",
         _baseline,
         "revision at which a schema without a version table is taken to be, if all tables of that revision are there",
@@ -152,7 +150,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "baseline_tables",
-        "LOCKGATE_BASELINE_TABLES",
         "",
         _tables,
         "tables ([schema.]name, with commas) that have to be there for that, instead of those that the revisions make",
@@ -161,7 +158,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "revision",
-        "LOCKGATE_REVISION",
         "",
         _text,
         "wait for this revision, without reading the image's revision files",
@@ -171,7 +167,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "version_table",
-        "LOCKGATE_VERSION_TABLE",
         "",
         _text,
         "[schema.]name of Alembic's version table, where env.py sets another one",
@@ -180,7 +175,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "lock_wait",
-        "LOCKGATE_LOCK_WAIT",
         "15m",
         parse_duration,
         "how long to wait while another process migrates this database",
@@ -190,7 +184,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "run_timeout",
-        "LOCKGATE_RUN_TIMEOUT",
         "1h",
         parse_duration,
         "how long the whole run may take; 0s: no limit",
@@ -200,7 +193,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "ddl_lock_timeout",
-        "LOCKGATE_DDL_LOCK_TIMEOUT",
         "500ms",
         parse_duration,
         "how long a statement may wait for a lock, and so make others wait behind it; 0s: no limit",
@@ -210,7 +202,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "ddl_lock_attempts",
-        "LOCKGATE_DDL_LOCK_ATTEMPTS",
         "40",
         _count,
         "attempts while other sessions hold what a revision needs",
@@ -221,7 +212,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "statement_timeout",
-        "LOCKGATE_STATEMENT_TIMEOUT",
         "0s",
         parse_duration,
         "how long one statement may run; 0s: no limit",
@@ -231,7 +221,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "timeout",
-        "LOCKGATE_TIMEOUT",
         "10m",
         parse_duration,
         "how long to wait; 0s: look once",
@@ -241,7 +230,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "database_ahead",
-        "LOCKGATE_DATABASE_AHEAD",
         "Accept",
         OneOf(("Accept", "Block")),
         "what to do where the database contains newer revisions than this image",
@@ -251,40 +239,36 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "downgrade",
-        "LOCKGATE_DOWNGRADE",
         "Deny",
         OneOf(("Deny", "Allow")),
         "whether revisions may be taken back; `migrate` takes back what is ahead of this image",
-        MIGRATE,
+        STEPS,
         POLICIES,
         metavar="POLICY",
         never_in_file="what may be undone is for each call to say",
     ),
     Option(
         "half_applied",
-        "LOCKGATE_HALF_APPLIED",
         "Stop",
         OneOf(("Stop", "Resume")),
         "what to do with a revision that committed in the middle and did not end: say what is committed, or continue"
         " behind it",
-        MIGRATE,
+        STEPS,
         POLICIES,
         metavar="POLICY",
     ),
     Option(
         "checks",
-        "LOCKGATE_CHECKS",
         "[]",
         parse_checks,
         "health checks as a JSON list, as in spec.checks",
-        ("migrate", "downgrade", "check"),
+        (*STEPS, "check"),
         POLICIES,
         metavar="JSON",
         toml=list,
     ),
     Option(
         "yes",
-        "LOCKGATE_YES",
         "false",
         _yes,
         "end the session without asking",
@@ -295,7 +279,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "output",
-        "LOCKGATE_OUTPUT",
         "plain",
         OneOf(("plain", "json")),
         "plain, for people, or json: one line per event, the report last",
@@ -305,32 +288,36 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "termination_message",
-        "LOCKGATE_TERMINATION_MESSAGE",
         "",
         _text,
         "file that gets the report too, for example /dev/termination-log",
-        (*RUNS, "baseline"),
+        PODS,
         OUTPUT,
         metavar="FILE",
         never_in_file="where a container reports is for its pod to say",
     ),
     Option(
-        "limit", "LOCKGATE_LIMIT", "20", _count, "how many rows to show", ("history",), OUTPUT, False, "NUMBER", int
+        "limit",
+        "20",
+        _count,
+        "how many rows to show",
+        ("history",),
+        OUTPUT,
+        metavar="NUMBER",
+        toml=int,
     ),
     Option(
         "resource",
-        "LOCKGATE_RESOURCE",
         "",
         _text,
         "what others see as the holder of the lock, for example <namespace>/<name>",
-        (*RUNS, "baseline"),
+        PODS,
         WHO,
         metavar="NAME",
         never_in_file=OF_ONE_RUN,
     ),
     Option(
         "image",
-        "LOCKGATE_IMAGE",
         "",
         _text,
         "image, for lockgate.history",
@@ -341,7 +328,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "run",
-        "LOCKGATE_RUN",
         "",
         _text,
         "id of this run, for lockgate.history",
@@ -352,11 +338,10 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "pod",
-        "LOCKGATE_POD",
         "",
         _text,
         "name of this pod, for those who wait for it and for lockgate.history",
-        (*RUNS, "baseline"),
+        PODS,
         WHO,
         metavar="NAME",
         never_in_file=OF_ONE_RUN,

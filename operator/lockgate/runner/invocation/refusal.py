@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.invocation.arguments import glimpse
+from lockgate.runner.invocation.option import variable_of
 from lockgate.runner.invocation.project_file import FileSettings, read_project_file, working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.output.publication import Publisher, report_of
@@ -19,16 +20,14 @@ def refuse(error: InvalidConfiguration, argv: Sequence[str], environ: Mapping[st
     """Write the report of this error, and return its exit code."""
     flags, file = glimpse(argv), FileSettings()
     with contextlib.suppress(InvalidConfiguration):  # perhaps the very error that is reported
-        file = read_project_file(_first(flags.get("config"), environ.get("LOCKGATE_CONFIG")), working_directory())
+        named = flags.get("config") or environ.get(variable_of("config"), "")
+        file = read_project_file(named, working_directory())
 
-    def said(field: str, variable: str) -> str:
-        return _first(flags.get(field), environ.get(variable), file.values.get(field))
+    def said(field: str) -> str:
+        places = (flags.get(field), environ.get(variable_of(field)), file.values.get(field))
+        return next((text for text in places if text), "")
 
-    url = environ.get(said("database_env", "LOCKGATE_DATABASE_ENV") or "DATABASE_URL", "")
-    output = "json" if said("output", "LOCKGATE_OUTPUT") == "json" else "plain"
+    url = environ.get(said("database_env") or "DATABASE_URL", "")
+    output = "json" if said("output") == "json" else "plain"
     narrator = Narrator(output=output, redact=Redactor([url]))
-    return Publisher(narrator, said("termination_message", "LOCKGATE_TERMINATION_MESSAGE"))(report_of(error))
-
-
-def _first(*texts: str | None) -> str:
-    return next((text for text in texts if text), "")
+    return Publisher(narrator, said("termination_message"))(report_of(error))

@@ -8,6 +8,7 @@ which knows whether a transaction wrote anything. `journal` takes what this find
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "is_in_transaction",
     "is_repeatable",
     "only_reads",
+    "reads_table",
 ]
 
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
@@ -29,6 +31,10 @@ _READS = re.compile(
     r"(?:SHOW|SET|RESET|BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|LOCK|UNLOCK|DISCARD|PRAGMA|USE|DESC|DESCRIBE)\b"
     r"|(?:SELECT|VALUES|TABLE|WITH|EXPLAIN)\b(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE|INTO)\b)",
     re.IGNORECASE | re.DOTALL,
+)
+_TABLE = re.compile(
+    r"\b(?:FROM|JOIN|TABLE)\s+(?:ONLY\s+)?(?!\(|LATERAL\b|pg_|\"?(?:pg_catalog|information_schema)\b)[\w\"]",
+    re.IGNORECASE,
 )
 _CALL = re.compile(r"SELECT\b(?!.*\bFROM\b)", re.IGNORECASE | re.DOTALL)
 _REPEATABLE = re.compile(
@@ -42,6 +48,7 @@ _TAKES_BACK = re.compile(r"(?:ROLLBACK|ABORT)\b(?!\s+PREPARED)", re.IGNORECASE)
 _TO_SAVEPOINT = re.compile(r"ROLLBACK\b.*\bTO\b", re.IGNORECASE | re.DOTALL)
 
 
+@functools.lru_cache(maxsize=4)  # a statement that runs is looked at from several sides
 def bare(statement: str) -> str:
     """Return a statement without comments and without what surrounds it."""
     return _COMMENT.sub(" ", statement).strip(" \t\r\n;")
@@ -51,6 +58,12 @@ def only_reads(statement: str) -> bool:
     """Return whether a statement leaves nothing behind; a ``SELECT f()`` without a table may well do something."""
     text = bare(statement)
     return not text or (bool(_READS.match(text)) and not _CALL.match(text))
+
+
+def reads_table(statement: str) -> bool:
+    """Return whether a query reads what a revision may have changed; the catalogue does not count."""
+    text = bare(statement)
+    return text[:3].upper() not in ("SET", "LOC") and bool(_TABLE.search(text))
 
 
 def is_repeatable(statement: str) -> bool:
@@ -102,6 +115,8 @@ class Ledger:
         """Statements that are committed and wrote something, in order."""
         self.uncertain = False
         """The connection was lost during a commit: nobody knows whether the last of them were committed."""
+        self.has_read = False
+        """The revision has read a table, and may go by what it found."""
         self._open: dict[int, list[Kept]] = {}
         self._savepoints: dict[tuple[int, str], int] = {}
         self._last: tuple[int, list[Kept]] | None = None
@@ -111,17 +126,21 @@ class Ledger:
     def begin(self) -> None:
         """Start to follow a revision."""
         self.committed, self.uncertain, self._open, self._last, self._following = [], False, {}, None, True
-        self._savepoints, self._position = {}, 0
+        self._savepoints, self._position, self.has_read = {}, 0, False
 
     def end(self) -> tuple[tuple[Kept, ...], bool]:
         """Stop: its function has ended, well or not, and what is done from now on is done in its last transaction."""
         self._following = False
-        return tuple(self.committed), self.uncertain
+        committed, self.committed = tuple(self.committed), []
+        return committed, self.uncertain
 
     def starts(self, statement: str, parameters: Any = ()) -> Kept | None:
         """Note that another statement is sent: a commit before it is done. None where it is not of interest."""
         self._last = None
-        if not self._following or only_reads(statement):
+        if not self._following:
+            return None
+        if only_reads(statement):
+            self.has_read |= reads_table(statement)
             return None
         self._position += 1
         return Kept(self._position, statement, self._salt, digest(self._salt, statement, parameters))

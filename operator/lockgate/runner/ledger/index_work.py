@@ -30,6 +30,8 @@ class IndexWork:
     """SQL: which rows of pg_index (``i``, with pg_class ``c`` and pg_namespace ``n``) can be what it leaves invalid."""
     exact: bool
     """The scope is one index by its name; otherwise only what became invalid since the first try counts."""
+    name: str = ""
+    """The name of that one."""
 
 
 def index_work(statement: str) -> IndexWork | None:
@@ -40,7 +42,8 @@ def index_work(statement: str) -> IndexWork | None:
         on_table = f"i.indrelid = to_regclass({_literal(created['table'])})"
         if not created["name"]:
             return IndexWork(on_table, exact=False)
-        return IndexWork(f"{on_table} AND c.relname = {_literal(_unquoted(created['name']))}", exact=True)
+        name = _unquoted(created["name"])
+        return IndexWork(f"{on_table} AND c.relname = {_literal(name)}", exact=True, name=name)
     rebuilt = _REINDEX.match(text)
     if not rebuilt or not re.search(r"\bCONCURRENTLY\b", text, re.IGNORECASE):
         return None

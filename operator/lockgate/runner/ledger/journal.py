@@ -18,7 +18,15 @@ from lockgate.runner.database.privileges import MAY_KEEP
 from lockgate.runner.ledger.committed import Ledger, commits_by_itself, commits_inside, is_in_transaction, is_repeatable
 from lockgate.runner.ledger.half_applied import by_hand
 from lockgate.runner.ledger.implicit_commits import Follower, keeps_statements
-from lockgate.runner.ledger.resumption import fails_whole, fits_transaction, instead, is_harmless, proof, same
+from lockgate.runner.ledger.resumption import (
+    fails_whole,
+    fits_transaction,
+    instead,
+    is_harmless,
+    is_undone_unseen,
+    proof,
+    same,
+)
 from lockgate.runner.records.statements import DONE, STARTED, Kept, Part, forget_one, upsert
 
 __all__ = ["Journal"]
@@ -33,6 +41,7 @@ class Journal:
         self._follower = Follower(self._ledger)
         self._part = Part("", "")
         self._earlier: dict[int, Kept] = {}
+        self._left: tuple[Kept, ...] = ()
         self._running: dict[int, Kept] = {}
         self._wrapped: set[int] = set()
         """Connections on which a transaction was begun for one statement of an autocommit block."""
@@ -47,7 +56,8 @@ class Journal:
 
     def begin(self, part: Part, earlier: Iterable[Kept]) -> None:
         """Start to follow a revision, past what was committed ``earlier``."""
-        self._part, self._earlier = part, {row.position: row for row in earlier}
+        self._left = tuple(earlier)
+        self._part, self._earlier = part, {row.position: row for row in self._left}
         self._running, self._wrapped, self.refusal = {}, set(), None
         self.is_marked = bool(self._earlier)
         self._ledger.begin()
@@ -91,9 +101,9 @@ class Journal:
     def _is_done(self, dbapi: Any, row: Kept, statement: str, parameters: Any) -> bool:
         if not same(row, statement, parameters):
             self._refuse("at the place of a statement that is committed it sends another one, or other parameters", row)
-        if row.state == DONE:
+        if row.state == DONE and not is_undone_unseen(row, self._left):
             return True
-        question = None if is_repeatable(statement) else proof(statement)
+        question = None if is_repeatable(statement) and row.state != DONE else proof(statement)
         return question is not None and bool(raw(dbapi, question)[0][0])
 
     def _refuse(self, how: str, row: Kept) -> None:
@@ -124,7 +134,9 @@ class Journal:
         dbapi = dbapi_of(connection)
         key, kept = id(dbapi), self._running.pop(id(dbapi), None)
         if kept is not None:
-            kept = replace(kept, row_count=_rows(cursor), returned_rows=cursor.description is not None)
+            # What the revision has read may be different once this is committed, and nobody can read it as it was.
+            goes_by = cursor.description is not None or (self._ledger.has_read and not is_harmless(statement))
+            kept = replace(kept, row_count=_rows(cursor), returned_rows=goes_by)
             if key in self._wrapped:
                 self._record(dbapi, (kept,))
                 raw(dbapi, "COMMIT")

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 
 from lockgate.runner.ledger.committed import bare, is_repeatable
-from lockgate.runner.ledger.index_work import valid_index
+from lockgate.runner.ledger.index_work import index_work, valid_index
 from lockgate.runner.records.statements import STARTED, Kept, digest, shortened
 
-__all__ = ["fails_whole", "fits_transaction", "instead", "is_harmless", "obstacle", "proof", "same"]
+__all__ = ["fails_whole", "fits_transaction", "instead", "is_harmless", "is_undone_unseen", "obstacle", "proof", "same"]
 
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _DROPPED = re.compile(
@@ -70,8 +70,22 @@ def obstacle(kept: Iterable[Kept]) -> str:
         if row.state == STARTED and not is_harmless(row.text):
             return f"Nobody can tell whether this one was done: {shortened(row.text)}."
         if row.returned_rows:
-            return f"This one returned rows, which the revision may need again: {shortened(row.text)}."
+            return (
+                f"This one returned rows, or came after a query; the revision may go by those: {shortened(row.text)}."
+            )
     return ""
+
+
+def is_undone_unseen(row: Kept, kept: Iterable[Kept]) -> bool:
+    """Return whether only the catalogue says if the effect of a statement is still there.
+
+    Somebody may have dropped an index that a failed revision had built, to begin again. Where another statement of the
+    revision names it too, that one may have renamed or dropped it, and the record counts.
+    """
+    created = index_work(row.text)
+    if created is None or not created.exact:
+        return False
+    return not any(created.name.lower() in other.text.lower() for other in kept if other.position != row.position)
 
 
 def same(row: Kept, statement: str, parameters: object) -> bool:

@@ -1,4 +1,7 @@
-"""What only the leader of a run does: migrate or take back under the fence, verify, record what is satisfied."""
+"""What only the leader of a run does: migrate or take back under the fence, verify, record what is satisfied.
+
+What most runs never do, adopting a schema and taking revisions back, is imported when it is done: it takes long.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,13 @@ from sqlalchemy.exc import DBAPIError
 
 from lockgate.runner.database import outcome
 from lockgate.runner.entry.course import Course
-from lockgate.runner.entry.downgrading import Downgrade, refusal
 from lockgate.runner.entry.environment import EnvironmentEntry
 from lockgate.runner.entry.index_builds import IndexBuilds
 from lockgate.runner.entry.upgrading import Upgrade
 from lockgate.runner.health.health_checks import baseline
 from lockgate.runner.ledger.half_applied import said_of
-from lockgate.runner.migration.adopting import adopt
 from lockgate.runner.migration.attempts import lock_timeout_ms
-from lockgate.runner.migration.cancellation import end_abandoned
+from lockgate.runner.migration.cancellation import end_abandoned, end_left_behind
 from lockgate.runner.migration.migrate import migrate
 from lockgate.runner.migration.monitor import Monitor
 from lockgate.runner.migration.verification import VersionTables
@@ -77,6 +78,8 @@ def _adopt(run: Run, project: Project, connection: OwnConnection, fingerprint: s
     named = insisted or run.configuration.baseline
     if not named or (not insisted and _has_version(connection, project)):
         return False
+    from lockgate.runner.migration.adopting import adopt  # noqa: PLC0415  # see the top of this file
+
     adopted = adopt(
         project,
         named,
@@ -97,6 +100,8 @@ def _has_version(connection: OwnConnection, project: Project) -> bool:
 
 def _plan_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
     """Plan for all version tables what is to be taken back, say it, and raise what speaks against it."""
+    from lockgate.runner.entry.downgrading import Downgrade, refusal  # noqa: PLC0415  # see the top of this file
+
     looking = Downgrade(project, run.configuration, run.narrator)
     _migrate(run, project, connection, fingerprint, looking)
     run.planned = looking.planned
@@ -110,6 +115,8 @@ def _plan_back(run: Run, project: Project, connection: OwnConnection, fingerprin
 
 
 def _take_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    from lockgate.runner.entry.downgrading import Downgrade  # noqa: PLC0415  # see the top of this file
+
     forget(connection)
     run.account.revisions.clear()  # a report must name none that may be gone
     _migrate(run, project, connection, fingerprint, Downgrade(project, run.configuration, run.narrator, run.planned))
@@ -119,6 +126,10 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
     database = run.database
     assert database is not None  # noqa: S101  # execute() has set it
     deadline = time.monotonic() + max(run.configuration.lock_wait - run.lock_wait, 1.0)
+
+    def found_held(place: str, session: int) -> None:
+        if place == fingerprint:  # elsewhere the same number is another session
+            end_left_behind(database, run.sessions, session)
 
     def enter() -> EnvironmentEntry:
         attempts = run.configuration.ddl_lock_attempts
@@ -132,6 +143,7 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
             narrator=run.narrator,
             interruption=run.interruption,
             fence_wait=lambda: deadline - time.monotonic(),
+            found_held=found_held,
         )
 
     builds = IndexBuilds(database, fingerprint, run.sessions, run.narrator)

@@ -90,6 +90,7 @@ def migrate(
             f"attempt {account.attempts} of {attempts} in {pause:.1f}s: {error.message}",
             attempt=account.attempts,
             statement="",
+            waiting_for=narrator.progress.waiting_for or error.message,
         )
         time.sleep(pause)
 

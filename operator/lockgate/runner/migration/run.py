@@ -116,7 +116,8 @@ class Run:
                 if type(error) is not DatabaseUnreachable or self._is_last_attempt():
                     raise
                 self.account.attempts += 1
-                self.narrator.tell("retrying", f"{error.message} Beginning again.", attempt=self.account.attempts)
+                said = f"{error.message} Beginning again."
+                self.narrator.tell("retrying", said, attempt=self.account.attempts, waiting_for=error.message)
                 time.sleep(backoff(self.account.attempts, random.uniform))
             finally:
                 connection.close()

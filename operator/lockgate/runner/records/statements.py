@@ -82,8 +82,8 @@ class Kept:
 
 
 def digest(salt: str, statement: str, parameters: Any) -> str:
-    """Return what tells one statement with its parameters from another; white space does not count."""
-    total = hashlib.sha256(f"{salt}\0{' '.join(statement.split())}\0".encode("utf-8", "backslashreplace"))
+    """Return what tells one statement with its parameters from another."""
+    total = hashlib.sha256(f"{salt}\0{statement}\0".encode("utf-8", "backslashreplace"))
     _feed(total, parameters)
     return total.hexdigest()
 
@@ -98,7 +98,7 @@ def _feed(total: Any, value: Any) -> None:
             _feed(total, item)
         total.update(b")")
     elif isinstance(value, (bytes, bytearray, memoryview)):
-        total.update(bytes(value))
+        total.update(f"{bytes(value)!r},".encode())
     else:
         plain = getattr(value, "adapted", getattr(value, "obj", value))  # wrappers of psycopg2 and psycopg
         total.update(f"{plain!r},".encode("utf-8", "backslashreplace"))

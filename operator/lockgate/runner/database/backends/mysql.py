@@ -80,15 +80,15 @@ class MySQL(Backend):
 
     def prepare(self, ask: Ask, settings: Settings) -> None:
         # A session that waits for Python is not to be ended: its lock would go with it.
-        wanted = [f"wait_timeout = greatest(@@wait_timeout, {IDLE_SECONDS})"]
+        wanted = [f"wait_timeout = {_whole(f'greatest(@@wait_timeout, {IDLE_SECONDS})')}"]
         if settings.lock_timeout_ms:
             seconds = max(1, math.ceil(settings.lock_timeout_ms / 1000))  # the server knows whole seconds only
             names = ("lock_wait_timeout", "innodb_lock_wait_timeout")
-            wanted += [f"{name} = least(@@{name}, {seconds})" for name in names]
+            wanted += [f"{name} = {_whole(f'least(@@{name}, {seconds})')}" for name in names]
         sql = "SET SESSION " + ", ".join(wanted)
         if limit := settings.statement_timeout_ms:
             statement = f"if(@@max_statement_time = 0, {limit / 1000}, least(@@max_statement_time, {limit / 1000}))"
-            query = f"if(@@max_execution_time = 0, {limit}, least(@@max_execution_time, {limit}))"
+            query = _whole(f"if(@@max_execution_time = 0, {limit}, least(@@max_execution_time, {limit}))")
             sql += f" /*M! , max_statement_time = {statement} */ /*!80000 , max_execution_time = {query} */"
         ask(sql)
 
@@ -221,6 +221,11 @@ def _holders(ask: Ask, lock: str, name: str) -> tuple[LockHolder, ...]:
     user, address, state, query = map(str, found[0]) if found else ("", "", "", "")
     shown = without_values(query, mysql=True)[:QUERY_LIMIT]
     return (LockHolder(lock, name, int(session), "", user, "", state, shown, address),)
+
+
+def _whole(number: str) -> str:
+    """Return SQL for a whole number: MySQL makes a decimal of two integers of which one has no sign, and takes none."""
+    return f"CAST({number} AS UNSIGNED)"
 
 
 def _database(ask: Ask) -> str:
