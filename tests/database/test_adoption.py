@@ -37,7 +37,7 @@ def test_a_schema_made_by_a_script_is_taken_for_its_revision(style, driver, run,
     result = run(project(style), "baseline", "g3", driver=driver)
 
     assert (result.code, result.reason) == (0, "Adopted"), result.output
-    assert result.report.message == "Took the schema for g3: all of its 3 table(s) are there. Nothing was applied."
+    assert result.report.message == "Took the schema for g3: all of its 3 tables are there. Nothing was applied."
     assert result.report.applied == ()
     assert (result.report.reached, versions(database)) == (("g3",), ["g3"])
     recorded = database.rows("SELECT revision, direction, parents, source <> '' FROM lockgate.history")
@@ -68,6 +68,15 @@ def test_a_schema_made_by_create_all_is_taken_for_its_revision(run, project, dat
     assert (result.code, result.reason) == (0, "Adopted"), result.output
 
 
+def test_who_migrates_such_a_schema_without_a_word_is_told_of_baselines(run, project, database):
+    database.rows(TABLES)
+
+    result = run(project("legacy"))
+
+    assert (result.code, result.reason) == (20, "MigrationFailed"), result.output
+    assert "say which revision it is at: `lockgate baseline REVISION`" in result.report.message
+
+
 @pytest.mark.parametrize("schema", ["public", "shop"])
 def test_a_dump_that_was_restored_is_taken_for_its_revision(schema, run, project, database, make_database, missing):
     source = make_database()
@@ -90,13 +99,13 @@ def test_a_dump_that_was_restored_is_taken_for_its_revision(schema, run, project
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("DROP TABLE orders", "1 of its 3 table(s) missing: orders."),
+        ("DROP TABLE orders", "1 of its 3 tables missing: orders."),
         (
             "DROP TABLE audit.events; ALTER TABLE people RENAME TO users",
-            "2 of its 3 table(s) missing: people, audit.events.",
+            "2 of its 3 tables missing: people, audit.events.",
         ),
         ("ALTER TABLE orders DROP COLUMN note", "columns missing: orders.note."),
-        ("ALTER TABLE audit.events SET SCHEMA public", "1 of its 3 table(s) missing: audit.events."),
+        ("ALTER TABLE audit.events SET SCHEMA public", "1 of its 3 tables missing: audit.events."),
     ],
 )
 @pytest.mark.parametrize("command", [("baseline", "g3"), ("migrate", "--baseline", "g3")])
@@ -130,7 +139,7 @@ def test_a_migration_with_a_baseline_adopts_and_goes_on_and_the_next_one_finds_n
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
     assert [step.revision for step in result.report.applied] == ["g4"]
-    assert result.report.warnings == ("Took the schema for g3: all of its 3 table(s) are there.",)
+    assert result.report.warnings == ("Took the schema for g3: all of its 3 tables are there.",)
     assert (again.code, again.reason) == (0, "NothingToDo"), again.output
     assert database.rows("SELECT direction, revision FROM lockgate.history ORDER BY id") == [
         ("baseline", "g3"),

@@ -12,6 +12,7 @@ import random
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -115,6 +116,8 @@ class Chaos:
         self.targets: list[Target] = []
         self.made = self.finished = 0
         self.killed: dict[str, int] = {}
+        self.next: list[Callable[[], bool]] = []
+        """What is to be killed next, shuffled: every way has its share of each fifty."""
 
     def url(self, database, driver, port):
         """Return the URL of a database, through the proxy or not."""
@@ -162,18 +165,23 @@ class Chaos:
 
     def kill(self):
         """Kill something, if it lives."""
-        ways = {
-            self.kill_process: 30,
-            self.end_process: 20,
-            self.end_session: 30,
-            self.reset_connection: 12,
-            self.reset_everything: 4,
-            self.cut_connection: 2,
-            self.stop_server: 2,
-        }
-        (way,) = self.dice.choices(list(ways), weights=list(ways.values()))
+        if not self.next:
+            ways = {
+                self.kill_process: 15,
+                self.end_process: 10,
+                self.end_session: 15,
+                self.reset_connection: 6,
+                self.reset_everything: 2,
+                self.cut_connection: 1,
+                self.stop_server: 1,
+            }
+            self.next = [way for way, share in ways.items() for _ in range(share)]
+            self.dice.shuffle(self.next)
+        way = self.next.pop()
         if way():
             self.killed[way.__name__] = self.killed.get(way.__name__, 0) + 1
+        else:
+            self.next.insert(0, way)
 
     def _any_runner(self):
         """Choose a runner, mostly one that migrates: there is more to break."""
@@ -251,3 +259,4 @@ def test_whatever_is_killed_every_revision_is_applied_once_and_nothing_is_left(
         with capsys.disabled():
             print(f"{chaos.finished} databases, killed: {chaos.killed}")  # what it was worth
     assert sum(chaos.killed.values()) == KILLS // 2
+    assert len(chaos.killed) == 7 or KILLS < 100  # each way, on each server

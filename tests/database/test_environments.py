@@ -152,7 +152,7 @@ def test_an_env_file_that_never_commits_is_an_error_and_not_an_endless_loop(proj
     result = run(project("never_commits"))
 
     assert (result.code, result.reason) == (20, "NoProgress"), result.output
-    assert "3 revision(s) are still pending" in result.report.message
+    assert "3 revisions are still pending" in result.report.message
     assert database.value("SELECT to_regclass('items')") is None
 
 

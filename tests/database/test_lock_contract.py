@@ -1,7 +1,8 @@
-"""What the lock of every database has to keep: N processes at once, one winner at a time, and nobody fails."""
+"""What the two locks of every database have to keep: N processes at once, one winner at a time, nobody fails."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -9,17 +10,26 @@ import textwrap
 import pytest
 
 CONTESTANT = """
-    import sys, time, random
+    import os, signal, sys, time, random
     from lockgate.runner.database.connection import Database, parse_url
     from lockgate.runner.database.lock import acquire
     from lockgate.runner.database.session_settings import Settings
 
-    database = Database(parse_url(sys.argv[1]), Settings(resource="contest", pod=sys.argv[2]))
+    url, kind, number = sys.argv[1:]
+    database = Database(parse_url(url), Settings(resource="contest", pod=number))
     connection, work = database.connect("leader"), database.connect("leader")
-    lock = database.backend.leader(connection, "", "contest")
+    backend, told = database.backend, []
+    if kind == "leader":
+        lock = backend.leader(connection, "", "contest")
+    else:
+        ask = connection.rows
+        lock = backend.fence(ask, backend.fence_key(backend.facts(ask, None, "contest"), "contest"))
     times = {"clock": time.monotonic, "sleep": time.sleep, "uniform": random.uniform}
-    acquire(lock, wait=120, waiting=lambda holder, waited: None, **times)
+    waited = acquire(lock, wait=120, waiting=lambda holder, waited: told.append(holder), **times)
     assert lock.holder() is not None
+    assert all("lock held by" in str(holder) for holder in told if holder is not None), told
+    if number == "0":
+        os.kill(os.getpid(), signal.SIGKILL)
     work.rows("UPDATE contest SET inside = inside + 1")
     inside = int(work.value("SELECT inside FROM contest"))
     time.sleep(0.05)
@@ -34,6 +44,7 @@ CONTESTANT = """
 CONTESTANTS = 6
 
 
+@pytest.mark.parametrize("kind", ["leader", "fence"])
 @pytest.mark.parametrize(
     ("fixture", "drivers"),
     [
@@ -42,15 +53,20 @@ CONTESTANTS = 6
         ("sqlite_file", ("pysqlite",)),
     ],
 )
-def test_of_many_processes_one_has_the_lock_at_a_time_and_none_fails(fixture, drivers, request):
+def test_of_many_processes_one_has_the_lock_at_a_time_and_one_that_dies_leaves_it_to_the_others(
+    fixture, drivers, kind, request
+):
     database = request.getfixturevalue(fixture)
     database.rows("CREATE TABLE contest AS SELECT 0 AS inside, 0 AS won, 0 AS most")
     code = textwrap.dedent(CONTESTANT)
 
     processes = [
-        subprocess.Popen([sys.executable, "-P", "-c", code, database.url(drivers[number % len(drivers)]), str(number)])
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", code, database.url(drivers[number % len(drivers)]), kind, str(number)]
+        )
         for number in range(CONTESTANTS)
     ]
 
-    assert [process.wait(timeout=120) for process in processes] == [0] * CONTESTANTS
-    assert database.rows("SELECT inside, won, most FROM contest") == [(0, CONTESTANTS, 1)]
+    ended = [process.wait(timeout=120) for process in processes]
+    assert ended == [-signal.SIGKILL, *[0] * (CONTESTANTS - 1)]
+    assert database.rows("SELECT inside, won, most FROM contest") == [(0, CONTESTANTS - 1, 1)]

@@ -264,3 +264,23 @@ def test_unlock_by_a_role_that_may_not_see_the_session_ends_nothing(project, run
     finally:
         monkeypatch.undo()
         database.rows(f"DROP ROLE {name}")
+
+
+def test_a_role_that_may_not_read_the_version_table_is_told_so_and_not_that_its_login_is_wrong(
+    project, run, database, monkeypatch
+):
+    name = f"stranger_{os.getpid()}"
+    database.rows("CREATE TABLE alembic_version (version_num text)")
+    database.rows(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+    try:
+        there = database.url().partition("@")[2]
+        monkeypatch.setattr(database, "url", lambda driver="psycopg": f"postgresql+{driver}://{name}:x@{there}")
+
+        for command in (("migrate",), ("wait", "--timeout", "0s")):
+            code, _, report = run(project("sync"), *command)
+
+            assert (code, report["reason"]) == (20, "MigrationFailed")
+            assert "The database role lacks a right: permission denied for table alembic_version." in report["message"]
+    finally:
+        monkeypatch.undo()
+        database.rows(f"DROP ROLE {name}")

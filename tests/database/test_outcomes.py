@@ -194,7 +194,7 @@ def test_wait_ends_when_the_migration_has_run(project, start, run, eventually):
     result = waiting.end()
 
     assert (result.code, result.reason) == (0, "SchemaReady"), result.output
-    assert any("4 revision(s) before r4" in event["waiting_for"] for event in result.progress)
+    assert any("4 revisions before r4" in event["waiting_for"] for event in result.progress)
 
 
 def test_wait_gives_up_in_time_and_says_what_is_missing(project, run):
@@ -204,7 +204,7 @@ def test_wait_gives_up_in_time_and_says_what_is_missing(project, run):
     result = run(folder, "wait", "--timeout", "0s")
 
     assert (result.code, result.reason) == (12, "SchemaNotReady"), result.output
-    assert "the database is at r2, 2 revision(s) before r4" in result.report.message
+    assert "the database is at r2, 2 revisions before r4" in result.report.message
 
 
 def test_wait_is_satisfied_by_a_newer_database(project, run):

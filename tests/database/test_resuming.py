@@ -45,7 +45,9 @@ def test_after_sigkill_every_statement_has_run_once(style, driver, place, commit
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
     is_finished(database)
-    expected = f"Continued k2 behind {committed} statement(s) that an earlier try had committed."
+    expected = (
+        f"Continued k2 behind {committed} statement{'' if committed == 1 else 's'} that an earlier try had committed."
+    )
     assert (expected in result.report.warnings) == bool(committed)
 
 
@@ -114,7 +116,7 @@ def test_the_status_names_a_revision_that_was_left_in_the_middle(run, project, d
 
     assert json.loads(before.output.splitlines()[-1])["status"]["half_applied"] == []
     assert json.loads(after.output.splitlines()[-1])["status"]["half_applied"] == [{"revision": "k2", "committed": 2}]
-    assert "half applied   k2, 2 statement(s) of it committed" in said.output
+    assert "half applied   k2, 2 statements of it committed" in said.output
 
 
 def test_the_ways_out_that_are_named_are_ways_out(run, project, database):

@@ -1,16 +1,29 @@
-"""Servers where no migration may run: behind a transaction pooler, and a standby."""
+"""Servers where no migration may run: behind a transaction pooler, a standby, and what only looks like PostgreSQL."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from urllib.parse import unquote, urlsplit
 
 import psycopg
 import pytest
+from broken_network import Proxy
 
 pytestmark = pytest.mark.each_postgres
+
+
+class LyingProxy(Proxy):
+    """Says something else than the server does, of the same length: no server that old is to be had."""
+
+    def __init__(self, target: int, real: bytes, pretended: bytes) -> None:
+        super().__init__(target)
+        self._real, self._pretended = re.compile(real), pretended
+
+    def seen(self, data: bytes) -> bytes:
+        return self._real.sub(self._pretended, data)
 
 
 @pytest.fixture
@@ -53,7 +66,7 @@ def test_a_transaction_pooler_is_refused(driver, pooler, project, run, database)
     result = run(project("sync"), url=pooler.replace("+psycopg", f"+{driver}"))
 
     assert (result.code, result.reason) == (21, "TransactionPooler"), result.output
-    assert "database.directUrlFrom" in result.report.message
+    assert "spec.database.directUrlFrom" in result.report.message
     assert database.value("SELECT to_regclass('alembic_version')") is None
 
 
@@ -74,3 +87,23 @@ def test_a_standby_is_refused_before_any_lock_is_taken(administration, postgres_
 
     assert (result.code, result.reason, result.report.retryable) == (11, "DatabaseReadOnly", True), result.output
     assert "primary" in result.report.message
+
+
+@pytest.mark.parametrize(
+    ("real", "pretended", "said"),
+    [
+        (rb"PostgreSQL (?=\d\d\.)", b"FauxgreSQL ", "'FauxgreSQL'"),
+        (rb"\b1[2-9](?=0\d\d\d\b)", b"11", "PostgreSQL 11"),
+    ],
+    ids=["another product", "too old"],
+)
+def test_a_server_that_lockgate_does_not_know_is_refused_before_any_lock_is_taken(
+    real, pretended, said, project, run, database
+):
+    port = urlsplit(database.administration).port
+    with LyingProxy(port, real, pretended) as proxy:
+        result = run(project("sync"), url=database.url().replace(f":{port}/", f":{proxy.port}/"))
+
+    assert (result.code, result.reason) == (21, "UnsupportedDatabase"), result.output
+    assert said in result.report.message
+    assert database.value("SELECT to_regclass('alembic_version')") is None

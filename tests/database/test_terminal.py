@@ -76,7 +76,7 @@ def test_the_table_tells_what_is_done_what_runs_and_what_it_waits_for(screen, he
     assert said[:3] == [f"env.py speaks of w{number}" for number in (1, 2, 3)]
     assert [line.split()[:2] for line in said[3:6]] == [["✓", "w1"], ["✓", "w2"], ["✓", "w3"]]
     assert said[6:] == [
-        "lockgate: Migrated: Applied 3 revision(s): the database is at w3.",
+        "lockgate: Migrated: Applied 3 revisions: the database is at w3.",
         "  check revision: passed",
         "  check indexes: passed",
     ]
@@ -112,7 +112,7 @@ def test_where_nobody_watches_there_are_lines(screen, project, environ, argument
     assert screen.ended(screen.start(project("sync"), *LOCKGATE, *arguments, **{**environ, **more})) == 0
 
     assert b"\x1b" not in screen.raw
-    first = b'{"lockgate":"progress"' if arguments else b"lockgate: 4 revision(s) to apply to alembic_version"
+    first = b'{"lockgate":"progress"' if arguments else b"lockgate: 4 revisions to apply to alembic_version"
     assert screen.raw.startswith(first)
 
 

@@ -58,7 +58,9 @@ def test_attempts_that_are_used_up_end_the_run_as_busy_and_name_the_blocker(run,
     assert (report.reached, report.pending) == (("a1",), 1)
     assert report.failure.sqlstate == "55P03"
     waits = {event.get("waiting_for", "") for event in result.progress}
-    assert any(f"lock on busy held by pid {reader.info.backend_pid}" in text for text in waits), waits
+    blocker = f"lock on busy held by pid {reader.info.backend_pid}"
+    assert any(blocker in text for text in waits), waits
+    assert f"Tried 3 times. It waited for {blocker}" in report.message
 
 
 @pytest.mark.parametrize(("style", "driver"), [("sync", "psycopg"), ("sync", "psycopg2"), ("async", "asyncpg")])

@@ -43,11 +43,14 @@ def describe_running(observation: Observation, job: JobView, now: datetime) -> D
 
 
 def leading_pod(observation: Observation, job: JobView) -> PodView | None:
-    """Return the pod whose progress counts: with standbys, the one that does not merely wait."""
+    """Return the pod whose progress counts: with standbys, the one that migrates, also while it waits for a table."""
     running = [pod for pod in observation.pods_of(job) if not pod.ended and _is_running(pod)]
     told = [pod for pod in running if pod.name in observation.progress]
-    working = [pod for pod in told if not observation.progress[pod.name].waiting_for]
-    return next(iter(working or told or running), None)
+    # A standby waits for the lock and has no step. One that has lost the lock in the middle has both.
+    migrating = [pod for pod in told if observation.progress[pod.name].step]
+    busy = [pod for pod in told if not observation.progress[pod.name].waiting_for]
+    both = [pod for pod in migrating if pod in busy]
+    return next(iter(both or migrating or busy or told or running), None)
 
 
 def run_status(observation: Observation, job: JobView) -> dict[str, Any]:

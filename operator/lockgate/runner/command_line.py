@@ -93,5 +93,6 @@ def _require_alembic() -> None:
     if missing:
         raise AlembicNotInstalled(
             f"{sys.executable} cannot import {' and '.join(missing)}.",
-            advice="Set alembic.python to the Python that has your application, for example /app/.venv/bin/python.",
+            advice="Install lockgate where your application is installed, or name that Python (spec.alembic.python),"
+            " for example /app/.venv/bin/python.",
         )

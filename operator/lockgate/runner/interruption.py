@@ -69,7 +69,7 @@ class Interruption:
             return
         error = MigrationFailed(
             f"The run took longer than {spoken(seconds)}; its statement was cancelled and rolled back.",
-            advice="Raise timeouts.run, or split the revision.",
+            advice="Raise --run-timeout (spec.timeouts.run), or split the revision.",
         )
         self._timer = threading.Timer(seconds, self._time_out, args=(error,))
         self._timer.daemon = True

@@ -12,7 +12,7 @@ ALLOW = {"downgrade": "Allow"}
 V1 = {"reached": ("b2",), "revisions": ("b1", "b2")}
 V2 = {"reached": ("m4",), "revisions": ("b1", "b2", "m3", "m4")}
 AHEAD = {**V2, "reason": "DatabaseAhead", "target": ("b2",), "message": "Ahead.", "ahead": ("m4", "m3")}
-BACK = {**V1, "reason": "Downgraded", "target": ("b2",), "message": "Took back 2 revision(s)."}
+BACK = {**V1, "reason": "Downgraded", "target": ("b2",), "message": "Took back 2 revisions."}
 
 
 def variables(job: Any) -> dict[str, str]:

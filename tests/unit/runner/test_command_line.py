@@ -9,10 +9,10 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from lockgate.report import Report, fold, read_report
+from lockgate.report import Failure, Report, fold, read_report
 from lockgate.runner.command_line import execute, main
 from lockgate.runner.invocation.options import COMMANDS, OPTIONS
-from lockgate.runner.output.progress import Narrator
+from lockgate.runner.output.progress import Narrator, summary
 from lockgate.runner.output.publication import Publisher
 from lockgate.runner.output.redaction import Redactor
 
@@ -44,7 +44,10 @@ def test_help_names_every_flag_its_variable_its_key_and_the_exit_codes(command, 
         ("migrate --lock-wiat 1m", "There is no flag '--lock-wiat'. Did you mean `--lock-wait`?"),
         ("migrate --lock-w 1m", "There is no flag '--lock-w'. Did you mean `--lock-wait`?"),
         ("migrate --yes", "`lockgate migrate` has no --yes. See `lockgate migrate --help`."),
-        ("migrate head", "There is no argument 'head'."),
+        ("migrate head", "If that is the revision to go to: `--target head`."),
+        ("downgrade a b", "There is no argument 'b'."),
+        ("upgrade head", "`lockgate migrate` does what `alembic upgrade heads` does."),
+        ("revision -m orders", "works as ever: `alembic revision`"),
         ("migrate --lock-wait", "expected one argument"),
         ("unlock --yes=no", "ignored explicit argument"),
     ],
@@ -100,11 +103,42 @@ def test_plain_output_is_for_people(capsys):
     narrator = Narrator(output="plain", redact=Redactor())
     narrator.tell("applying", "applying 1/2 a1 add orders", step="1/2 a1 add orders")
     narrator.tell("running", statement="SELECT 1")
-    Publisher(narrator, "")(Report("Succeeded", "Migrated", "Applied 2 revision(s)."))
+    Publisher(narrator, "")(Report("Succeeded", "Migrated", "Applied 2 revisions."))
 
     assert capsys.readouterr().out == (
-        "lockgate: applying 1/2 a1 add orders\nlockgate: Migrated: Applied 2 revision(s).\n"
+        "lockgate: applying 1/2 a1 add orders\nlockgate: Migrated: Applied 2 revisions.\n"
     )
+
+
+def test_the_same_line_twice_is_one_line(capsys):
+    narrator = Narrator(output="plain", redact=Redactor())
+    for sentence in ("No connection.", "No connection.", "waiting", "No connection."):
+        narrator.tell("connecting", sentence)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "lockgate: No connection.",
+        "lockgate: waiting",
+        "lockgate: No connection.",
+    ]
+
+
+def test_below_the_message_stands_only_what_it_does_not_say():
+    failure = Failure(
+        "a1", "\nCREATE TABLE t (\n\tid INTEGER\n)\n\n", "42P07", 'relation "t" is there (a1.py:3)', ("SELECT 1",)
+    )
+    message = 'Revision a1 failed at a1.py:3: relation "t" is there. Committed: (1) SELECT 1.'
+
+    assert summary(Report("Failed", "HalfApplied", message, failure=failure)).splitlines()[1:] == [
+        "  statement: ",
+        "    CREATE TABLE t (",
+        "        id INTEGER",
+        "    )",
+        "  sqlstate: 42P07",
+    ]
+    assert summary(Report("Failed", "DatabaseBusy", "The database is busy.", failure=failure)).splitlines()[-2:] == [
+        '  error: relation "t" is there (a1.py:3)',
+        "  committed: SELECT 1",
+    ]
 
 
 def test_a_reader_that_went_away_stops_nothing():

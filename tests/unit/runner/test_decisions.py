@@ -133,6 +133,22 @@ def test_a_refused_login_is_configuration_only_while_connecting():
     assert type(classify(error, connecting=True)) is InvalidConfiguration
 
 
+def test_a_connection_that_failed_is_told_without_names_of_classes():
+    said = f'{AT_CONNECT} FATAL:  password authentication failed for user "shop"'
+
+    assert classify(psycopg2.OperationalError(said), connecting=True).message == (
+        f'The database refuses the login: {AT_CONNECT} FATAL: password authentication failed for user "shop".'
+    )
+
+
+def test_a_right_that_is_missing_is_named_with_who_can_give_it():
+    error = classify(StateError("42501", "permission denied for table alembic_version"))
+
+    assert type(error) is MigrationFailed
+    assert "The database role lacks a right" in error.message
+    assert "Grant that right" in error.advice
+
+
 @pytest.mark.parametrize("said", ['invalid sslmode value: "on"', 'invalid connection option "a"'])
 def test_a_url_that_the_driver_does_not_take_is_configuration_only_while_connecting(said):
     assert type(classify(psycopg2.ProgrammingError(said), connecting=True)) is InvalidConfiguration

@@ -111,5 +111,5 @@ def test_a_long_list_of_what_is_missing_is_cut_short():
     found = compare_tables({("", f"t{number:02}"): None for number in range(12)}, [])
 
     assert found.is_empty
-    assert "12 of its 12 table(s) missing: t00," in mismatch(["a"], found).message
+    assert "12 of its 12 tables missing: t00," in mismatch(["a"], found).message
     assert "t09 and 2 more" in mismatch(["a"], found).message

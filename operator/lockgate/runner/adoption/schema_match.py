@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lockgate.errors import BaselineMismatch
 from lockgate.runner.adoption.inventory import Inventory, Name
+from lockgate.runner.wording import counted
 
 __all__ = ["Comparison", "Existing", "compare_tables", "mismatch", "named_tables"]
 
@@ -74,7 +75,8 @@ def mismatch(revisions: Iterable[str], comparison: Comparison) -> BaselineMismat
     parts = []
     if comparison.missing:
         parts.append(
-            f"{len(comparison.missing)} of its {comparison.wanted} table(s) missing: {_some(comparison.missing)}"
+            f"{len(comparison.missing)} of its {counted(comparison.wanted, 'table')} missing:"
+            f" {_some(comparison.missing)}"
         )
     if comparison.lacking:
         parts.append(f"columns missing: {_some(comparison.lacking)}")

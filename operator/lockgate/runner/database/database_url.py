@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,8 @@ _ORDER = {
 }
 """Drivers for a URL that names none, the first that is installed."""
 _ADVICE = {
-    "postgresql": "Install psycopg, psycopg2 or asyncpg in the image.",
-    "mysql": "Install pymysql or mysqlclient in the image.",
+    "postgresql": "Install psycopg, psycopg2 or asyncpg there (in the image).",
+    "mysql": "Install pymysql or mysqlclient there (in the image).",
     "sqlite": "Use a Python that was built with sqlite3.",
 }
 # Drivers that Lockgate replaces for itself by their synchronous twin.
@@ -94,14 +95,14 @@ def _driver(kind: str, named: str, order: Sequence[str], installed: Callable[[st
         if installed(_MODULES.get(driver, driver)):
             return driver
         raise DriverNotInstalled(
-            f"The database URL names the driver {named!r}, which this image does not contain.",
-            advice="Install it in the image, or name one that is there in the URL.",
+            f"The database URL names the driver {named!r}, which is not installed for {sys.executable}.",
+            advice="Install it there (in the image), or name one that is there in the URL.",
         )
     for driver in order:
         if installed(_MODULES[driver]):
             return driver
     spoken = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}[kind]
-    raise DriverNotInstalled(f"This image contains no {spoken} driver.", advice=_ADVICE[kind])
+    raise DriverNotInstalled(f"No {spoken} driver is installed for {sys.executable}.", advice=_ADVICE[kind])
 
 
 def _for_asyncpg(url: URL) -> URL:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from lockgate.errors import DatabaseUnreachable
 from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import OwnConnection
+from lockgate.runner.durations import spoken
 from lockgate.runner.output.progress import Narrator
 
 __all__ = ["CONNECT_PATIENCE", "connect_patiently"]
@@ -28,5 +29,5 @@ def connect_patiently(connect: Callable[[], OwnConnection], *, patience: float, 
             if not isinstance(error, DatabaseUnreachable) or time.monotonic() - start >= patience:
                 raise error from caught
         attempt += 1
-        narrator.tell("connecting", f"{error.message} Trying again.", waiting_for=error.message)
+        narrator.tell("connecting", f"{error.message} Trying again for {spoken(patience)}.", waiting_for=error.message)
         time.sleep(min(0.5 * attempt, 3.0) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret

@@ -175,7 +175,8 @@ def acquire(
         if waited >= wait:
             raise LockBusy(
                 f"Another process migrates this database: {lock.holder() or 'lock held'}, waited {spoken(waited)}.",
-                advice="Let it finish, or wait longer (lock.wait); the next try looks again.",
+                advice="Let it finish and try again, or wait longer (--lock-wait, spec.lock.wait). If its process is"
+                " gone, `lockgate unlock` ends its session.",
             )
         if waited - asked >= HOLDER_SECONDS:
             asked = waited

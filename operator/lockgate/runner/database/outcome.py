@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import traceback
 from collections.abc import Iterator
 
@@ -22,8 +23,9 @@ from lockgate.errors import (
     MigrationFailed,
 )
 from lockgate.runner.database.backends import mysql_errors, sqlite_errors
+from lockgate.runner.wording import sentence
 
-__all__ = ["brief", "chain", "classify", "code_of", "is_refused_write", "sqlstate_of", "where"]
+__all__ = ["ADVICE_RIGHTS", "brief", "chain", "classify", "code_of", "is_refused_write", "sqlstate_of", "where"]
 
 BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
 """SQLSTATE: other sessions hold what the statement needs."""
@@ -153,7 +155,7 @@ def where(error: BaseException, folders: tuple[str, ...]) -> str:
 
 def classify(error: BaseException, *, connecting: bool = False) -> LockgateError:  # noqa: PLR0911  # one line a case
     """Return the error of our tree that ``error`` amounts to; ``connecting``: it came from opening a connection."""
-    state, said = sqlstate_of(error), brief(error)
+    state, said = sqlstate_of(error), _NOISE.sub("", brief(error)) if connecting else brief(error)
     known = _known(error, said)
     if known is not None:
         return known
@@ -169,17 +171,35 @@ def classify(error: BaseException, *, connecting: bool = False) -> LockgateError
     if state == "57014" and "statement timeout" in said:
         return MigrationFailed(
             f"A statement took longer than the statement timeout: {said}.",
-            advice="Raise timeouts.statement, or the time-out that env.py sets, or split the revision.",
+            advice="Raise --statement-timeout (spec.timeouts.statement), or the time-out that env.py sets, or split"
+            " the revision.",
         )
     if isinstance(error, ModuleNotFoundError) and error.name in _DRIVERS:
-        return DriverNotInstalled(f"The image does not contain {error.name}.", advice="Install it in the image.")
+        return DriverNotInstalled(
+            f"{error.name} is not installed for {sys.executable}.", advice="Install it there (in the image)."
+        )
     if connecting:
         return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
-    return MigrationFailed(f"{said}.")
+    return _failed(state, said)
+
+
+_NOISE = re.compile(r"^\w+(?:Error|Exception): (?:connection failed: )?|(?<=FATAL:) (?= )")
+"""What drivers put before the words of a connection that failed: the name of a class, a headline of their own."""
+ADVICE_RIGHTS = "Grant that right to the role in the URL, or migrate with the role that owns the schema."
+"""Of SQLSTATE 42501."""
+
+
+def _failed(state: str, said: str) -> MigrationFailed:
+    if state == "42501":
+        return MigrationFailed(f"The database role lacks a right: {said}.", advice=ADVICE_RIGHTS)
+    return MigrationFailed(sentence(said))
 
 
 _DRIVERS = ("psycopg", "psycopg2", "asyncpg", "greenlet", "pymysql", "MySQLdb", "aiomysql", "asyncmy", "aiosqlite")
-_ADVICE_UNREACHABLE = "Check that the database runs, and that host, port and network policies let this pod reach it."
+_ADVICE_UNREACHABLE = (
+    "Check that the database runs, that host and port in the URL are right, and that it can be reached from here"
+    " (firewall, network policy)."
+)
 
 
 def _known(error: BaseException, said: str) -> LockgateError | None:

@@ -119,7 +119,7 @@ def _refuse_pooler(connection: Connection, facts: Facts) -> None:
     if facts.session not in (opened, reported_pid(connection)):
         raise TransactionPooler(
             "env.py connects through a transaction pooler, where a session lock protects nothing.",
-            advice="Give it a URL that leads to the server itself (database.directUrlFrom).",
+            advice="Give it a URL that leads to the server itself (on Kubernetes: spec.database.directUrlFrom).",
         )
 
 

@@ -14,6 +14,7 @@ from lockgate.runner.records import lineage
 from lockgate.runner.revisions import plan, way_back
 from lockgate.runner.revisions.reversibility import reversal
 from lockgate.runner.revisions.stored_revisions import Assembled, assemble
+from lockgate.runner.wording import counted
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -150,13 +151,19 @@ def refusal(planned: tuple[Undo, ...], policy: str) -> LockgateError | None:
         named = "; ".join(f"{undo.revision}: {undo.obstacle}" for undo in stuck[:5])
         more = f"; and {len(stuck) - 5} more" if len(stuck) > 5 else ""
         return Irreversible(
-            f"{len(stuck)} of {len(planned)} revision(s) cannot be taken back: {named}{more}. Nothing is done.",
+            f"{len(stuck)} of {counted(len(planned), 'revision')} cannot be taken back: {named}{more}. Nothing is"
+            " done.",
             advice="Go forward with a new revision, or restore a backup.",
         )
     if planned and policy != "Allow":
         return DowngradeDenied(
-            f"{len(planned)} revision(s) would be taken back, from {planned[0].revision} to {planned[-1].revision}, and"
-            " the policy is to deny that. Nothing is done.",
-            advice="What they added is lost with them. If that is right, say --downgrade Allow (LOCKGATE_DOWNGRADE).",
+            f"{counted(len(planned), 'revision')} would be taken back, {_span(planned)}, and nobody has allowed that."
+            " Nothing is done.",
+            advice="What they added is lost with them. If that is right: --downgrade Allow, spec.policy.downgrade.",
         )
     return None
+
+
+def _span(planned: tuple[Undo, ...]) -> str:
+    first, last = planned[0].revision, planned[-1].revision
+    return first if first == last else f"from {first} down to and with {last}"

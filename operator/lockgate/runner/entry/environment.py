@@ -168,7 +168,8 @@ class EnvironmentEntry:
         seen.is_prepared = False
         line = f"{position}/{seen.planned} {revision} {step.doc or ''}".strip()
         doing = "applying" if step.is_upgrade else "undoing"
-        self._narrator.tell(doing, f"{doing} {line}", step=line, statement="", percent=None, waiting_for="")
+        said = "" if step.info.is_stamp else f"{doing} {line}"
+        self._narrator.tell(doing, said, step=line, statement="", percent=None, waiting_for="")
         seen.step, seen.started = step, time.monotonic()
         part = seen.part = Part(seen.arrival.version_table, revision, "upgrade" if step.is_upgrade else "downgrade")
         earlier = seen.earlier.pop(part, ())

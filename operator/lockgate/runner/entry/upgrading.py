@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lockgate.runner.records import history
 from lockgate.runner.revisions import plan, way_back
+from lockgate.runner.wording import counted
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -46,9 +47,10 @@ class Upgrade:
             return []
         steps = plan.pending(self._script, self.destination, rows)
         seen.target, seen.planned = plan.target_heads(self._script, self.destination, steps), len(steps)
+        first = self._narrator.progress.attempt == 1  # later ones have the same ahead of them, or what is left of it
         self._narrator.tell(
             "planned",
-            f"{len(steps)} revision(s) to apply to {seen.arrival.table}" if steps else "",
+            f"{counted(len(steps), 'revision')} to apply to {seen.arrival.table}" if steps and first else "",
             current=rows,
             target=seen.target,
             pending=len(steps),

@@ -38,7 +38,11 @@ def check_command(check: CommandCheck, redact: Callable[[str], str]) -> CheckRes
             start_new_session=True,
         )
     except OSError as error:
-        return CheckResult(check.name, passed=False, message=f"cannot be started: {error.strerror or 'unknown error'}")
+        return CheckResult(
+            check.name,
+            passed=False,
+            message=f"{check.command[0]} cannot be started: {error.strerror or 'unknown error'}",
+        )
     assert process.stdout is not None  # noqa: S101  # a pipe was asked for
     output = _Tail(process.stdout)
     try:

@@ -180,7 +180,7 @@ def drift_message(check: DriftCheck, found: Comparison) -> str:
     if found.without_models:
         return "nothing to compare with: env.py gives no target_metadata to context.configure()"
     if found.behind:
-        return "not compared: alembic.target is not all heads, and models can be compared only there"
+        return "not compared: the target (spec.alembic.target) is not all heads, and models can be compared only there"
     left = [each.sentence for each in found.differences if not any(_covers(entry, each) for entry in check.ignore)]
     if not left:
         return ""

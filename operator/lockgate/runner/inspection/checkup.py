@@ -19,6 +19,7 @@ from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records.unverified import Baseline
 from lockgate.runner.revisions.project import load_project
+from lockgate.runner.wording import counted
 
 __all__ = ["check"]
 
@@ -47,7 +48,7 @@ def check(configuration: Configuration, narrator: Narrator) -> Answer:
         error = CheckFailed("Health check failed: " + "; ".join(f"{one.name}: {one.message}" for one in failed) + ".")
     report = answered(
         "Healthy",
-        f"{len(checks)} check(s) passed: the database is at {position.spoken}.",
+        f"{counted(len(checks), 'check')} passed: the database is at {position.spoken}.",
         error=error,
         rows=position.rows,
         target=verdict.target,
@@ -63,6 +64,6 @@ def _revision(position: Position, verdict: Verdict) -> CheckResult:
         return CheckResult("revision", passed=False, message=verdict.objection.message.rstrip("."))
     if verdict.steps:
         names = ", ".join(verdict.target)
-        message = f"the database is at {position.spoken}, {len(verdict.steps)} revision(s) before {names}"
+        message = f"the database is at {position.spoken}, {counted(len(verdict.steps), 'revision')} before {names}"
         return CheckResult("revision", passed=False, message=message)
     return CheckResult("revision", passed=True)

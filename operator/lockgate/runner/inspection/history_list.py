@@ -13,6 +13,7 @@ from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.revisions.project import load_project
+from lockgate.runner.wording import counted
 
 __all__ = ["list_history"]
 
@@ -33,7 +34,9 @@ def list_history(configuration: Configuration, narrator: Narrator) -> Answer:
             message = "There is no lockgate.history that this role may read: no run has recorded anything here."
             return Answer(answered("NoHistory", message), {"history": []})
         rows = _newest(connection, configuration.limit)
-    message = f"{len(rows)} row(s) of lockgate.history, the newest first." if rows else "lockgate.history is empty."
+    message = (
+        f"{counted(len(rows), 'row')} of lockgate.history, the newest first." if rows else "lockgate.history is empty."
+    )
     return Answer(answered("History", message), {"history": rows}, tuple(_line(row) for row in rows))
 
 

@@ -18,6 +18,7 @@ from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.revisions.project import Project, load_project
+from lockgate.runner.wording import counted
 
 __all__ = ["show_plan"]
 
@@ -97,7 +98,7 @@ def _answer(found: list[tuple[Position, Verdict]], planned: list[Planned], warni
 def _said(found: list[tuple[Position, Verdict]], rows: tuple[str, ...], planned: list[Planned]) -> tuple[str, str]:
     at = f"The database is at {', '.join(rows) or 'base'}"
     if planned:
-        return "RevisionsPending", f"{at}; {len(planned)} revision(s) would be applied."
+        return "RevisionsPending", f"{at}; {counted(len(planned), 'revision')} would be applied."
     if any(verdict.is_ahead for _, verdict in found):
         return "DatabaseAhead", f"{at}, ahead of this image; nothing would be applied."
     return "NothingToDo", f"{at}: nothing would be applied."

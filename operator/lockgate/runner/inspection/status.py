@@ -15,6 +15,7 @@ from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records.statements import Kept, Part, kept_statements
 from lockgate.runner.revisions.project import Project, load_project
+from lockgate.runner.wording import counted
 
 __all__ = ["status"]
 
@@ -96,7 +97,9 @@ def _answer(
             ("ahead", {None: "unknown", True: "yes", False: "no"}[ahead]),
             (
                 "half applied",
-                "; ".join(f"{revision}, {count} statement(s) of it committed" for revision, count in half_applied),
+                "; ".join(
+                    f"{revision}, {counted(count, 'statement')} of it committed" for revision, count in half_applied
+                ),
             ),
             ("lock", "; ".join(holder.spoken for holder in holders) or "free"),
         )
@@ -115,5 +118,8 @@ def _said(position: Position, verdict: Verdict | None) -> tuple[str, str]:
     if verdict.objection:
         return verdict.objection.reason, str(verdict.objection)
     if verdict.steps:
-        return "RevisionsPending", f"{at}, {len(verdict.steps)} revision(s) before {', '.join(verdict.target)}."
+        return (
+            "RevisionsPending",
+            f"{at}, {counted(len(verdict.steps), 'revision')} before {', '.join(verdict.target)}.",
+        )
     return "NothingToDo", f"{at}: nothing is pending."

@@ -49,7 +49,7 @@ def unlock(configuration: Configuration, narrator: Narrator) -> Answer:
 
         holders = find()
         if not holders:
-            message = f"Nobody holds the leader lock or the fence of {found}.{table}: there is nothing to unlock."
+            message = f"Nobody holds the migration lock of {found}.{table}: there is nothing to unlock."
             return Answer(
                 answered("NotLocked", message, warnings=connection.backend.others(connection, ())), {"holders": []}
             )

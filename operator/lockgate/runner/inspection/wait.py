@@ -25,6 +25,7 @@ from lockgate.runner.output.publication import report_of
 from lockgate.runner.records.lineage import lineage_of
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project, load_project
+from lockgate.runner.wording import counted
 
 __all__ = ["Wait"]
 
@@ -68,7 +69,8 @@ class Wait:
             if waited >= self.configuration.timeout:
                 raise SchemaNotReady(
                     f"Not ready after {spoken(waited)}: {trouble}.",
-                    advice="Has the migration of this image run? `kubectl get databasemigrations` shows it.",
+                    advice="Has the migration run? `lockgate status` says where the database is, and who migrates it"
+                    " now; on Kubernetes, so does `kubectl get dbm`.",
                 )
             if self.narrator.progress.waiting_for != trouble:
                 self.narrator.tell("waiting", f"waiting: {trouble}", waiting_for=trouble, current=self.rows)
@@ -89,14 +91,16 @@ class Wait:
 
     def _look(self, database: Database, project: Project | None, own: plan.Parents) -> str | None:
         """Ask once; return what is missing, or None."""
+        was_open = False
         try:
             self.connection = self.connection or database.connect("wait")
+            was_open = True
             recorded = self._read(self.connection, project)
             if self.connection.stands_in:
                 self._close()
         except Exception as caught:
             self._close()
-            error = outcome.classify(caught, connecting=True)
+            error = outcome.classify(caught, connecting=not was_open)
             if isinstance(error, (DatabaseUnreachable, DatabaseBusy)):
                 return error.message.rstrip(".")
             raise error from caught
@@ -116,7 +120,9 @@ class Wait:
         unknown = plan.unknown_rows(self.rows, own)
         if not unknown:
             self.missing = len(plan.pending(project.script, self.configuration.target, self.rows))
-            return f"{at}, {self.missing} revision(s) before {', '.join(self.needed)}" if self.missing else None
+            return (
+                f"{at}, {counted(self.missing, 'revision')} before {', '.join(self.needed)}" if self.missing else None
+            )
         accept = self.configuration.database_ahead == "Accept"
         error = plan.ahead(self.rows, unknown, self.needed, own, recorded, accept=accept)
         return None if error is None else error.message.rstrip(".")

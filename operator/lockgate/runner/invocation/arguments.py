@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from lockgate import __version__
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.invocation.completion import SHELLS
-from lockgate.runner.invocation.help_texts import DESCRIPTIONS, EXAMPLES, EXIT_CODES, GENERAL, SOURCES
+from lockgate.runner.invocation.help_texts import DESCRIPTIONS, EXAMPLES, EXIT_CODES, GENERAL, OF_ALEMBIC, SOURCES
 from lockgate.runner.invocation.option import GROUPS, OUTPUT, Option
 from lockgate.runner.invocation.options import COMMANDS, OPTIONS
 
@@ -54,6 +54,8 @@ def read_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str | None]]:
             advice="The command comes first, as in `lockgate migrate --output json`.",
         )
     if not argv[0].startswith("-") and argv[0] not in DESCRIPTIONS:
+        if argv[0] in OF_ALEMBIC:
+            raise InvalidConfiguration(f"There is no command {argv[0]!r}.", advice=OF_ALEMBIC[argv[0]])
         raise _no_such("command", argv[0], list(DESCRIPTIONS), f"The commands: {', '.join(DESCRIPTIONS)}.")
     known, rest = _parser().parse_known_args(list(argv))
     values = vars(known)
@@ -64,6 +66,11 @@ def read_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str | None]]:
         if flag in {option.flag for option in OPTIONS} - set(flags):
             raise InvalidConfiguration(
                 f"`lockgate {command}` has no {flag}.", advice=f"See `lockgate {command} --help`."
+            )
+        if not flag.startswith("-") and "--target" in flags:
+            raise InvalidConfiguration(
+                f"`lockgate {command}` takes no argument, and {flag!r} is one.",
+                advice=f"If that is the revision to go to: `--target {flag}`.",
             )
         what = "flag" if flag.startswith("-") else "argument"
         raise _no_such(what, flag, flags, f"See `lockgate {command} --help`.")

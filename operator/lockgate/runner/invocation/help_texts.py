@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DESCRIPTIONS", "EXAMPLES", "EXIT_CODES", "GENERAL", "SOURCES"]
+__all__ = ["DESCRIPTIONS", "EXAMPLES", "EXIT_CODES", "GENERAL", "OF_ALEMBIC", "SOURCES"]
 
 GENERAL = """\
 Applies Alembic migrations: one process at a time, with bounded lock waits and a clear report. env.py stays as it is.
@@ -28,7 +28,7 @@ exit codes:
  21  configuration or revision graph
  22  refused by a policy
  23  migrated, but a health check failed
- 30  interrupted by SIGTERM; what was not committed is rolled back
+ 30  interrupted (SIGTERM, Ctrl-C); what was not committed is rolled back
 """
 
 _MIGRATE = """\
@@ -98,6 +98,15 @@ DESCRIPTIONS = {
     "completion": ("print a script that completes words in your shell", _COMPLETION),
 }
 """For each command a line and a paragraph."""
+
+_AS_EVER = "That is Alembic's own, and works as ever: `alembic {}`. Lockgate applies what it makes."
+OF_ALEMBIC = {
+    "upgrade": "`lockgate migrate` does what `alembic upgrade heads` does.",
+    "current": "`lockgate status` says where the database is.",
+    "stamp": "`lockgate baseline REVISION` stamps a schema that is there, once it has seen its tables.",
+    **{name: _AS_EVER.format(name) for name in ("revision", "merge", "heads", "branches", "show", "edit", "init")},
+}
+"""Commands of Alembic that people try here, and what to type instead."""
 
 EXAMPLES = {
     "migrate": """\

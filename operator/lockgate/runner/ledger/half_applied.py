@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from lockgate.errors import HalfApplied
 from lockgate.runner.ledger.resumption import is_harmless, obstacle
 from lockgate.runner.records.statements import STARTED, Kept, Part, shortened
+from lockgate.runner.wording import counted
 
 __all__ = ["by_hand", "done_word", "joined", "left_in_the_middle", "listing", "refuse_half_way", "said_of", "way_out"]
 
@@ -49,15 +50,15 @@ def _undo(part: Part) -> str:
 
 def by_hand(part: Part) -> str:
     """Return what to do with a revision that no run can continue."""
-    return f"Either {_finish(part)}, or {_undo(part)}; then ask for another try."
+    return f"Either {_finish(part)}, or {_undo(part)}; then start another run."
 
 
 def way_out(part: Part, *, recorded: bool) -> str:
     """Return what to do; ``recorded``: the next run knows what is committed."""
     if not recorded:
-        return f"Undo by hand what is committed, or {_finish(part)}; then ask for another try."
-    resume = "Let the next run continue behind it (`--half-applied Resume`, policy.halfApplied)"
-    return f"{resume}, or {_finish(part)}, or {_undo(part)}; then ask for another try."
+        return f"Undo by hand what is committed, or {_finish(part)}; then start another run."
+    resume = "Let the next run continue behind it (`--half-applied Resume`, spec.policy.halfApplied)"
+    return f"{resume}, or {_finish(part)}, or {_undo(part)}; then start another run."
 
 
 def left_in_the_middle(
@@ -102,7 +103,7 @@ def refuse_half_way(earlier: Mapping[Part, tuple[Kept, ...]], *, upward: bool) -
 def said_of(resumed: Mapping[str, int], unrecorded: Mapping[str, bool]) -> list[str]:
     """Return the warnings of a run that continued revisions, or could not record how far they are."""
     said = [
-        f"Continued {revision} behind {count} statement(s) that an earlier try had committed."
+        f"Continued {revision} behind {counted(count, 'statement')} that an earlier try had committed."
         for revision, count in sorted(resumed.items())
     ]
     if names := sorted(revision for revision, matters in unrecorded.items() if matters):

@@ -10,6 +10,7 @@ from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, Report
 from lockgate.runner.output.publication import report_of
 from lockgate.runner.revisions import plan
+from lockgate.runner.wording import counted
 
 if TYPE_CHECKING:
     from lockgate.runner.entry.environment import EnvironmentEntry
@@ -26,7 +27,8 @@ class Adopted:
     tables: int
 
     def __str__(self) -> str:
-        return f"Took the schema for {', '.join(self.revisions)}: all of its {self.tables} table(s) are there."
+        tables = "its table is" if self.tables == 1 else f"all of its {self.tables} tables are"
+        return f"Took the schema for {', '.join(self.revisions)}: {tables} there."
 
 
 @dataclass
@@ -146,7 +148,7 @@ def _sentence(reason: str, account: Account) -> str:
     if reason == "Adopted":
         return f"{account.adopted} Nothing was applied."
     if reason == "NothingToDo":
-        return f"Nothing to do: the database is at {at}."
+        return f"The database is at {at} already."
     if reason == "Downgraded":
-        return f"Took back {len(account.undone)} revision(s): the database is at {at}."
-    return f"Applied {len(account.applied)} revision(s): the database is at {at}."
+        return f"Took back {counted(len(account.undone), 'revision')}: the database is at {at}."
+    return f"Applied {counted(len(account.applied), 'revision')}: the database is at {at}."

@@ -23,6 +23,7 @@ from lockgate.runner.ledger.index_work import index_work
 from lockgate.runner.ledger.resumption import is_harmless
 from lockgate.runner.records.statements import shortened
 from lockgate.runner.revisions.project import Project
+from lockgate.runner.wording import sentence
 
 __all__ = ["cause_of", "ends_run", "error_of", "failure_of", "half_applied", "is_half_applied"]
 
@@ -51,7 +52,7 @@ def error_of(entry: EnvironmentEntry, cause: BaseException | None, project: Proj
     if not isinstance(error, MigrationFailed) or isinstance(error, NoProgress):
         return error
     return MigrationFailed(
-        f"{_headline(entry, cause, project)}: {outcome.brief(cause)}.", advice=_hint(entry, cause, error)
+        sentence(f"{_headline(entry, cause, project)}: {outcome.brief(cause)}"), advice=_hint(entry, cause, error)
     )
 
 
@@ -109,10 +110,25 @@ def _hint(entry: EnvironmentEntry, cause: BaseException, error: LockgateError) -
     if isinstance(cause, AssertionError) and any(seen.arrival.in_transaction for seen in entry.seen):
         return "autocommit_block() needs env.py not to begin a transaction before context.configure()."
     if outcome.code_of(cause) in _EXISTS:
-        return "Something of that name is there. If it is what the revision makes, drop it, or write IF NOT EXISTS."
+        return _hint_exists(entry)
+    if outcome.sqlstate_of(cause) == "42501":
+        return outcome.ADVICE_RIGHTS
     if outcome.sqlstate_of(cause) and index_work(entry.failed_statement) is not None:
         return "Correct the data or the revision; the invalid index that is left is dropped by the next try."
-    return error.advice or "Correct the revision or the data; what was committed before it stays."
+    what = "the revision or the data" if entry.failed_revision else "env.py, or what it imports and reads"
+    return error.advice or f"Correct {what}; what was committed before it stays."
+
+
+def _hint_exists(entry: EnvironmentEntry) -> str:
+    if entry.failed_revision and not any(seen.rows for seen in entry.seen):
+        return (
+            "No version is recorded here, and yet the schema is not empty. If init scripts, a dump or create_all"
+            " made it, say which revision it is at: `lockgate baseline REVISION` (spec.alembic.baseline)."
+        )
+    return (
+        "Something of that name is there already. If it is what the revision makes, write IF NOT EXISTS, or stamp the"
+        " revision; drop it only if nobody needs what it holds."
+    )
 
 
 def failure_of(

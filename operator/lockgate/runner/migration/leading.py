@@ -26,6 +26,7 @@ from lockgate.runner.migration.verification import VersionTables
 from lockgate.runner.records import history, unverified
 from lockgate.runner.records.satisfied import Satisfied, forget, remember
 from lockgate.runner.revisions.project import Project, script_folders
+from lockgate.runner.wording import counted
 
 if TYPE_CHECKING:
     from lockgate.runner.database.connection import OwnConnection
@@ -89,7 +90,7 @@ def _adopt(run: Run, project: Project, connection: OwnConnection, fingerprint: s
     )
     if adopted is not None:
         run.account.adopt(adopted)
-        run.narrator.tell("adopted", str(adopted))
+        run.narrator.tell("adopted", "" if insisted else str(adopted))  # which the report says as well
     return adopted is not None
 
 
@@ -107,7 +108,7 @@ def _plan_back(run: Run, project: Project, connection: OwnConnection, fingerprin
     run.planned = looking.planned
     total = len(run.planned)
     lines = (f"  {number}/{total} {undo}" for number, undo in enumerate(run.planned, 1))
-    said = "\n".join((f"{total} revision(s) to take back:", *lines)) if total else ""
+    said = "\n".join((f"{counted(total, 'revision')} to take back:", *lines)) if total else ""
     run.narrator.tell("plan", said, more=run.details, pending=total)
     error = refusal(run.planned, run.configuration.downgrade)
     if error is not None:

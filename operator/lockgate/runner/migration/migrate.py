@@ -21,6 +21,7 @@ from lockgate.runner.migration.diagnosis import cause_of, ends_run, error_of, fa
 from lockgate.runner.migration.verification import VersionTables
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.revisions.project import Project
+from lockgate.runner.wording import counted
 
 __all__ = ["judge", "migrate"]
 
@@ -54,7 +55,8 @@ def judge(*, error: LockgateError | None, pending: int, moved: bool, more: bool,
         return Verdict(retry=True, counts=False)
     return Verdict(
         error=NoProgress(
-            f"env.py ended without an error, yet {pending} revision(s) are still pending.",
+            f"env.py ended without an error, yet {counted(pending, 'revision')} {'is' if pending == 1 else 'are'}"
+            " still pending.",
             advice="Does env.py commit what it begins, and does it let errors through?",
         )
     )
@@ -82,7 +84,7 @@ def migrate(
         error = verdict.error
         assert error is not None  # noqa: S101  # only errors count as attempts
         if account.attempts >= attempts:
-            raise type(error)(f"{error.message} Tried {account.attempts} times.", advice=error.advice or _ADVICE)
+            raise _used_up(error, account.attempts, narrator.progress.waiting_for)
         pause = backoff(account.attempts, random.uniform)
         account.attempts += 1
         narrator.tell(
@@ -95,7 +97,16 @@ def migrate(
         time.sleep(pause)
 
 
-_ADVICE = "See which sessions hold locks for long (pg_stat_activity, xact_start), or raise retry.ddlLockAttempts."
+def _used_up(error: LockgateError, attempts: int, waited_for: str) -> LockgateError:
+    """Return the error of the last attempt, with whom that waited for where somebody saw it."""
+    seen = f" It waited for {waited_for}." if waited_for and isinstance(error, DatabaseBusy) else ""
+    return type(error)(f"{error.message} Tried {attempts} times.{seen}", advice=error.advice or _ADVICE)
+
+
+_ADVICE = (
+    "Let that transaction end, or end it (pg_stat_activity has who it is and xact_start), and start another run; or let"
+    " a run try more often: --ddl-lock-attempts, spec.retry.ddlLockAttempts."
+)
 
 
 def _attempt(

@@ -180,7 +180,9 @@ class Run:
         # The holder's statements may follow each other quickly: a line for each would be its log, and not ours.
         if pid != before or (waited - at >= NEWS_SECONDS and said != self.narrator.progress.waiting_for):
             self._told = pid, waited
-            self.narrator.tell("waiting", f"waiting: {said} ({spoken(waited)})", waiting_for=said)
+            self.narrator.tell(
+                "waiting", f"waiting: {said}{f' ({spoken(waited)})' if waited >= 1 else ''}", waiting_for=said
+            )
         self.lock_wait = waited
 
     def check(self, before: Baseline, *, over: OwnConnection | None = None) -> None:
@@ -206,7 +208,8 @@ class Run:
         if failed:
             raise CheckFailed(
                 "Health check failed: " + "; ".join(f"{check.name}: {check.message}" for check in failed) + ".",
-                advice="The schema is migrated; pods stay held until the checks pass.",
+                advice="The schema is migrated. Correct the data or the check, and start another run; on Kubernetes,"
+                " pods stay held until then.",
             )
 
     def _check_drift(self, check: DriftCheck) -> CheckResult:

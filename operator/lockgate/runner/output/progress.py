@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Protocol, TextIO
 
-from lockgate.report import Progress, Report, progress_line, report_line
+from lockgate.report import Failure, Progress, Report, progress_line, report_line
 from lockgate.runner.durations import spoken
 from lockgate.runner.output.redaction import Redactor
 
@@ -52,6 +54,7 @@ class Narrator:
         self._view = view
         self._lock = threading.RLock()
         self._ended = False
+        self._line_before = ""
         self.progress = Progress()
 
     def tell(self, event: str, sentence: str = "", more: Mapping[str, Any] | None = None, **changes: Any) -> None:
@@ -66,7 +69,10 @@ class Narrator:
             if self._json:
                 self._write(progress_line(self._time(), event, self.redact.progress(self.progress), **(more or {})))
             elif not self._shown(event, sentence) and sentence:
-                self._write(f"lockgate: {self.redact(sentence)}")
+                line = f"lockgate: {self.redact(sentence)}"
+                if line != self._line_before:  # a database that is away is asked again and again
+                    self._write(line)
+                self._line_before = line
 
     def plan(self, table: str, revisions: Sequence[tuple[str, str]]) -> None:
         """Name the revisions (each with its message) that will be applied to this version table, in order."""
@@ -119,14 +125,30 @@ def summary(report: Report, *, applied: bool = True) -> str:
     back = report.undone if applied else ()
     lines += [f"  took back {step.revision} {step.message} ({spoken(step.seconds)})" for step in back]
     if report.failure:
-        parts = (
-            ("revision", report.failure.revision),
-            ("statement", report.failure.statement),
-            ("sqlstate", report.failure.sqlstate),
-            ("error", report.failure.error),
-        )
-        lines += [f"  {name}: {value}" for name, value in parts if value]
-        lines += [f"  committed: {' '.join(statement.split())}" for statement in report.failure.committed]
+        lines += _unsaid(report.failure, report.message)
     lines += [f"  check {check.name}: {'passed' if check.passed else check.message}" for check in report.checks]
     lines += [f"  warning: {warning}" for warning in report.warnings]
     return "\n".join(lines)
+
+
+def _unsaid(failure: Failure, message: str) -> list[str]:
+    """Return what the message does not say already, as lines."""
+    error = _PLACE.sub("", failure.error)
+    parts = (
+        ("revision", failure.revision if failure.revision not in message else ""),
+        ("statement", _as_block(failure.statement)),
+        ("sqlstate" if len(failure.sqlstate) == 5 else "code", failure.sqlstate),
+        ("error", failure.error if error not in message else ""),
+        *(("committed", " ".join(statement.split())) for statement in failure.committed),
+    )
+    return [f"  {name}: {value}" for name, value in parts if value and not (name == "committed" and value in message)]
+
+
+_PLACE = re.compile(r" \([^()]*:[0-9]+\)$")
+"""The file and line at the end of a failure's error."""
+
+
+def _as_block(statement: str) -> str:
+    """Return a statement of several lines indented, below its name; one of a single line as it is."""
+    lines = textwrap.dedent(statement.expandtabs(4)).strip("\n").rstrip().splitlines()
+    return lines[0] if len(lines) == 1 else "".join(f"\n    {line}".rstrip() for line in lines)

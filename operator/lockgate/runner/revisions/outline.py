@@ -108,7 +108,7 @@ def configuration_files(named: str, folder: Path) -> tuple[Path | None, Path | N
         if not file.is_file():
             raise InvalidConfiguration(
                 f"Alembic's configuration {named!r} does not exist in {folder}.",
-                advice="Set alembic.config (--config) to the file, as seen from the image's working directory.",
+                advice="Name it as seen from there: --config, spec.alembic.config.",
             )
         if file.name != "pyproject.toml":
             beside = file.with_name("pyproject.toml")
@@ -119,7 +119,7 @@ def configuration_files(named: str, folder: Path) -> tuple[Path | None, Path | N
     if not any(found):
         raise InvalidConfiguration(
             f"Neither alembic.ini nor a pyproject.toml with [tool.alembic] is in {folder}.",
-            advice="Set alembic.config (--config) to the file, or the image's working directory to its folder.",
+            advice="Start lockgate in the folder of alembic.ini, or name the file: --config, spec.alembic.config.",
         )
     return found
 

@@ -64,7 +64,8 @@ def _no_plan(script: ScriptDirectory, target: str, said: str) -> InvalidRevision
     if "ultiple head" in said:
         return InvalidRevisions(
             f"The target {target!r} is ambiguous: this image has several heads ({heads}).",
-            advice="Set alembic.target to `heads` (all of them) or to `<label>@head`, or merge the heads.",
+            advice="Set the target (--target, spec.alembic.target) to `heads` (all of them) or to `<label>@head`, or"
+            " merge the heads.",
         )
     return InvalidRevisions(f"No way to {target!r}: {said.rstrip('.')}. The heads of this image: {heads}.")
 
@@ -110,7 +111,8 @@ def ahead(
     if not all(row in lineage for row in unknown):
         return DatabaseAhead(
             f"The database is at {names}, which this image does not contain, and lockgate.history has no record of it.",
-            advice="Deploy an image that contains it. Is this the right database and the right version table?",
+            advice="Use the image, or the checkout, that contains it. Is this the right database and the right"
+            " version table?",
         )
     missing = sorted(set(heads) - contained)
     if missing:
@@ -118,7 +120,8 @@ def ahead(
     if not accept:
         return DatabaseAhead(
             f"The database is ahead of this image, at {names}, and the policy is to block.",
-            advice="Deploy an image that contains it, or set policy.databaseAhead to Accept.",
+            advice="Deploy an image that contains it, or let it pass: --database-ahead Accept,"
+            " spec.policy.databaseAhead.",
         )
     return None
 

@@ -68,7 +68,7 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
     except Exception as error:  # a script_location like `shop:migrations` imports the application
         raise InvalidConfiguration(
             f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}.",
-            advice="Set alembic.config to the file, as seen from the image's working directory.",
+            advice="Correct it, or name another file (--config, spec.alembic.config) or section (--section).",
         ) from error
     return Project(config, script, digest, folders, url, schema, table)
 
@@ -105,7 +105,13 @@ def _settle_url(config: Config, configuration: Configuration) -> str:
         return configuration.url
     if configured in PLACEHOLDERS:
         raise InvalidConfiguration(
-            f"The variable {configuration.database_env} is not set, and the configuration has no sqlalchemy.url.",
-            advice="Set the variable to the database URL, or name another one (database.env, --database-env).",
+            f"The variable {configuration.database_env} is not set, and {_no_url(configured)}.",
+            advice="Set the variable to the database URL, or name another one (--database-env, spec.database.env).",
         )
     return configured
+
+
+def _no_url(configured: str) -> str:
+    if configured:
+        return "sqlalchemy.url of Alembic's configuration is still the example that `alembic init` wrote"
+    return "Alembic's configuration has no sqlalchemy.url"

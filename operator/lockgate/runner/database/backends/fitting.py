@@ -17,7 +17,7 @@ def fitted(configuration: Configuration, backend: Backend) -> Configuration:
     if configuration.statement_timeout and not backend.limits_statements:
         raise InvalidConfiguration(
             f"{backend.spoken} knows no time-out for a statement.",
-            advice="Leave timeouts.statement out; timeouts.run bounds the whole run.",
+            advice="Leave --statement-timeout (spec.timeouts.statement) out; --run-timeout bounds the whole run.",
         )
     if backend.has_invalid_objects:
         return configuration

@@ -270,7 +270,7 @@ def judge_server(variables: Mapping[str, str], *, moved: bool) -> LockgateError 
         return TransactionPooler(
             "The connection goes through a proxy that gives each statement another session of the server, where a"
             " session lock protects nothing.",
-            advice="Set database.directUrlFrom to a URL that leads to the server itself.",
+            advice="Give it a URL that leads to the server itself (on Kubernetes: spec.database.directUrlFrom).",
         )
     if _is_on(variables, "wsrep_on") or variables.get("group_replication_single_primary_mode", "ON").upper() == "OFF":
         return UnsupportedDatabase(

@@ -67,11 +67,13 @@ def meaning(number: int, said: str) -> LockgateError | None:
     if number in GONE:
         return DatabaseUnreachable(
             f"No connection to the database: {said}.",
-            advice="Check that the database runs, and that host, port and network policies let this pod reach it.",
+            advice="Check that the database runs, that host and port in the URL are right, and that it can be"
+            " reached from here (firewall, network policy).",
         )
     if number in TIMED_OUT:
         return MigrationFailed(
             f"A statement took longer than the statement timeout: {said}.",
-            advice="Raise timeouts.statement, or the time-out that env.py sets, or split the revision.",
+            advice="Raise --statement-timeout (spec.timeouts.statement), or the time-out that env.py sets, or split"
+            " the revision.",
         )
     return None

@@ -81,7 +81,8 @@ def objection(server: Server) -> LockgateError | None:
     if server.shared:
         return TransactionPooler(
             "The connection goes through a transaction pooler, where a session lock protects nothing.",
-            advice="Set database.directUrlFrom to a URL that leads to the server itself (or to a session pool).",
+            advice="Give it a URL that leads to the server itself, or to a session pool (on Kubernetes:"
+            " spec.database.directUrlFrom).",
         )
     if server.in_recovery:
         return DatabaseReadOnly(
