@@ -189,3 +189,105 @@ if os.environ.get('FAIL'):
 
     assert len(failed.report.failure.committed) == 2
     assert (result.code, result.reason) == (0, "Migrated"), result.output
+
+
+def test_a_time_out_that_a_revision_lifts_is_set_again(written, start, database, eventually):
+    database.rows("CREATE TABLE a ()")
+    folder = written(ENV, "op.execute('SET lock_timeout = 0')\nop.execute('ALTER TABLE a ADD COLUMN b integer')")
+    with database.connect() as reader:
+        reader.execute("SELECT FROM a")
+        process = start(folder)
+        eventually(lambda: any('"retrying"' in line for line in process.lines))
+        reader.rollback()
+
+        result = process.end()
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+
+
+def test_a_revision_that_runs_once_more_finds_its_module_as_it_was(written, start, database, eventually):
+    database.rows("CREATE TABLE a (); CREATE TABLE words (word text)")
+    upgrade = """
+op.bulk_insert(sa.table('words', sa.column('word')), [{'word': word} for word in WORDS])
+op.execute('ALTER TABLE a ADD COLUMN b integer')
+"""
+    folder = written(ENV, ("WORDS = iter(['one', 'two'])", upgrade))
+    with database.connect() as reader:
+        reader.execute("SELECT FROM a")
+        process = start(folder)
+        eventually(lambda: any('"retrying"' in line for line in process.lines))
+        reader.rollback()
+
+        result = process.end()
+
+    assert result.code == 0, result.output
+    assert database.value("SELECT count(*) FROM words") == 2
+
+
+def test_a_tenant_that_came_since_is_migrated_too(written, run, database):
+    env = """
+import os
+
+from alembic import context
+from sqlalchemy import create_engine, pool, text
+
+engine = create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool)
+with engine.connect() as connection:
+    tenants = [row[0] for row in connection.execute(text("SELECT name FROM tenants"))]
+for tenant in tenants:
+    with engine.connect() as connection:
+        context.configure(connection=connection, version_table_schema=tenant)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+    database.rows("CREATE TABLE tenants AS SELECT 'one' AS name; CREATE SCHEMA one; CREATE SCHEMA two")
+    folder = written(env, "pass")
+    run(folder)
+    database.rows("INSERT INTO tenants VALUES ('two')")
+
+    result = run(folder)
+
+    assert result.code == 0, result.output
+    assert database.rows("SELECT version_num FROM two.alembic_version") == [("n1",)]
+
+
+def test_a_schema_that_is_half_taken_back_is_no_schema_to_start_with(written, run, database):
+    folder = written(
+        ENV,
+        "op.execute('CREATE TABLE a ()')\nop.execute('CREATE TABLE b ()')",
+        downgrade="""
+with op.get_context().autocommit_block():
+    op.execute('DROP TABLE a')
+if os.environ.get('FAIL'):
+    raise ValueError('no')
+op.execute('DROP TABLE b')
+""",
+    )
+    run(folder)
+    back = ("downgrade", "base", "--downgrade", "Allow")
+    run(folder, *back, FAIL="1")
+
+    migrated, waited = run(folder), run(folder, "wait", "--timeout", "0s")
+
+    assert (migrated.code, migrated.reason) == (20, "HalfApplied"), migrated.output
+    assert "n1 is half taken back" in migrated.report.message
+    assert (waited.code, waited.reason) == (12, "SchemaNotReady"), waited.output
+    assert "n1 is half taken back" in waited.report.message
+    assert run(folder, *back, **RESUME).code == 0
+
+
+def test_nobody_waits_for_a_version_table_that_is_locked(written, run, start, database, eventually):
+    folder = written(ENV, "op.execute('CREATE TABLE a ()')")
+    run(folder)
+    with database.connect() as somebody:
+        somebody.execute("LOCK TABLE alembic_version, lockgate.history IN ACCESS EXCLUSIVE MODE")
+
+        looked = {command: run(folder, command).reason for command in ("status", "check", "plan", "history", "unlock")}
+
+        process = start(folder)
+        eventually(lambda: any('"leading"' in line for line in process.lines))
+        somebody.rollback()
+
+    assert looked.pop("unlock") == "NotLocked"
+    assert set(looked.values()) == {"DatabaseBusy"}
+    assert process.end().reason == "NothingToDo"

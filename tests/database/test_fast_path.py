@@ -20,22 +20,23 @@ def test_another_search_path_in_the_url_is_another_version_table(project, run, d
         assert database.rows(f"SELECT version_num FROM {schema}.alembic_version") == [("r4",)]
 
 
-def test_a_variable_that_env_py_goes_by_takes_the_run_the_full_way(project, run, database):
+@pytest.mark.parametrize("name", ["TENANT", "COMPASS_SCHEMA"])
+def test_a_variable_that_env_py_goes_by_takes_the_run_the_full_way(name, project, run, database):
     folder = project("sync")
     env = folder / "migrations" / "env.py"
-    named = "configure(connection=connection, version_table_schema=os.environ['TENANT']"
+    named = f"configure(connection=connection, version_table_schema=os.environ['{name}']"
     text = env.read_text().replace("configure(connection=connection", named)
     env.write_text(
-        text.replace("poolclass", "connect_args={'options': '-csearch_path=' + os.environ['TENANT']}, poolclass")
+        text.replace("poolclass", f"connect_args={{'options': '-csearch_path=' + os.environ['{name}']}}, poolclass")
     )
     for schema in ("ann", "bob"):
         database.rows(f"CREATE SCHEMA {schema}")
-        result = run(folder, TENANT=schema)
+        result = run(folder, **{name: schema})
 
         assert (result.code, result.reason) == (0, "Migrated"), result.output
         assert database.rows(f"SELECT version_num FROM {schema}.alembic_version") == [("r4",)]
 
-    assert not run(folder, TENANT="bob").progress
+    assert not run(folder, **{name: "bob"}).progress
 
 
 def test_an_index_that_was_invalid_before_lockgate_came_fails_no_run(project, run, database):

@@ -117,6 +117,7 @@ class EnvironmentEntry:
 
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
+        self._sessions.is_configured = True
         try:
             arrival = arrive(
                 connection,
@@ -142,9 +143,10 @@ class EnvironmentEntry:
             steps = self._course.steps(seen, context)
             for step in steps:
                 declared_by(step)  # what cannot be meant is refused before anything is applied
-            if steps and seen.arrival.keeps_statements:
+            if seen.arrival.keeps_statements:
                 look_back(seen, context, self._course.graph)
-                refuse_half_way(seen.earlier, upward=self._course.upward)
+                if steps or not seen.is_ahead:  # what is ahead may be half taken back: this image needs none of it
+                    refuse_half_way(seen.earlier, upward=self._course.upward)
         except LockgateError as error:
             self.refusal = error
             raise

@@ -38,6 +38,13 @@ _BUILT = re.compile(
     r"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(\"(?:[^\"]|\"\")+\"|\w+)",
     re.IGNORECASE,
 )
+_FROM = re.compile(r"\bFROM\b", re.IGNORECASE)
+_LIFTS = re.compile(
+    r"\b(?:SET|RESET)\s+(?:LOCAL\s+|SESSION\s+)?\W*(?:lock_timeout|(?:innodb_)?lock_wait_timeout|ALL)\b"
+    r"|\bset_config\(\s*'lock_timeout'|\bDISCARD\s+ALL\b",
+    re.IGNORECASE,
+)
+"""Statements after which another time-out for locks may count than was set: the stricter one has to."""
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 
@@ -99,6 +106,10 @@ class EnvironmentSessions:
         self.unfinished = Unfinished()
         self.fenced: list[dict[str, Any]] = []
         """The ``info`` of connections that got a fence, as long as that stands in it."""
+        self.is_configured = False
+        """This entry into env.py has configured a version table."""
+        self.has_read = False
+        """env.py has queried something before that: which version tables there are may depend on it."""
         self.preparation: Preparation | None = None
         self.built: set[str] = set()
         """Names of indexes that were built CONCURRENTLY."""
@@ -116,7 +127,7 @@ class EnvironmentSessions:
 
     def __enter__(self) -> EnvironmentSessions:
         """Start to listen."""
-        self.failed, self.errors, self.running = "", [], None
+        self.failed, self.errors, self.running, self.is_configured = "", [], None, False
         for name, listener in self._listeners:
             event.listen(Engine, name, listener)
         event.listen(Engine, "before_cursor_execute", self._before, retval=True)
@@ -171,6 +182,7 @@ class EnvironmentSessions:
         if is_own_thread() or connection.dialect.name not in KINDS:
             return statement, parameters
         self._interruption.check()
+        self.has_read |= not self.is_configured and bool(_FROM.search(statement))
         patient = is_patient(statement)
         built = built_index(statement) if patient else ""
         if built:
@@ -197,6 +209,9 @@ class EnvironmentSessions:
             self.preparation.done(connection, statement)  # before it is settled: the next try leaves it out then
         self.journal.after(connection, cursor, statement)
         _restore(connection)
+        if _LIFTS.search(statement):
+            settings = self.settings.named(self.journal.revision)
+            backend_of(connection.dialect.name).prepare(asking(dbapi_of(connection)), settings)
         if awaited:
             self._interruption.check()
 

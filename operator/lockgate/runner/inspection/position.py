@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Position", "Verdict", "compare", "named_table", "opened", "read_position", "reading"]
 
 
+LOCK_TIMEOUT_MS = 500
+"""A look never stands in the queue for a table for longer: others would stand behind it, and it might not end."""
+
+
 @dataclass(frozen=True)
 class Position:
     """A version table and its rows; ``schema`` is empty where there is no such table."""
@@ -75,7 +79,7 @@ def named_table(configuration: Configuration, project: Project | None) -> tuple[
 def opened(url: str, narrator: Narrator, role: str) -> Iterator[tuple[Database, OwnConnection]]:
     """Connect to read; what the database then refuses is an error about rights, not about a migration."""
     narrator.redact.learn(url)
-    database = Database(parse_url(url), Settings())
+    database = Database(parse_url(url), Settings(lock_timeout_ms=LOCK_TIMEOUT_MS))
     with reading():
         try:
             connection = database.connect(role)

@@ -16,7 +16,7 @@ from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.database.lock_holders import LockHolder
 from lockgate.runner.durations import spoken
 from lockgate.runner.inspection.answer import Answer, answered
-from lockgate.runner.inspection.position import named_table, opened, read_position
+from lockgate.runner.inspection.position import named_table, opened
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
@@ -40,9 +40,8 @@ def unlock(configuration: Configuration, narrator: Narrator) -> Answer:
     schema, table = named_table(configuration, project)
     leader = (project.version_schema, project.version_table) if project else (schema, table)
     with opened(project.url if project else configuration.url, narrator, "unlock") as (_, connection):
-        found = (
-            read_position(connection, schema, table).schema or schema or connection.backend.default_schema(connection)
-        )
+        backend = connection.backend
+        found = backend.place(connection, schema, table) or schema or backend.default_schema(connection)
 
         def find() -> tuple[LockHolder, ...]:
             return connection.backend.find_holders(connection, leader, (found, table))

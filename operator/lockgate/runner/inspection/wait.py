@@ -15,14 +15,16 @@ from lockgate.errors import DatabaseBusy, DatabaseUnreachable, InvalidRevisions,
 from lockgate.report import Report
 from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.privileges import may_read
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
-from lockgate.runner.inspection.position import named_table
+from lockgate.runner.inspection.position import LOCK_TIMEOUT_MS, named_table
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.output.publication import report_of
 from lockgate.runner.records.lineage import lineage_of
+from lockgate.runner.records.statements import kept_statements
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project, load_project
 from lockgate.runner.wording import counted
@@ -31,9 +33,6 @@ __all__ = ["Wait"]
 
 POLL = (0.5, 1.5)
 """Seconds between looks, with jitter: all pods of a Deployment ask at once otherwise."""
-
-LOCK_TIMEOUT_MS = 500
-"""A look never stands in the queue for the version table for longer: others would stand behind it."""
 
 
 @dataclass
@@ -45,6 +44,8 @@ class Wait:
     started: float = field(default_factory=time.monotonic)
     rows: tuple[str, ...] = ()
     contained: set[str] = field(default_factory=set)
+    half_back: set[str] = field(default_factory=set)
+    """Revisions that a downgrade has begun to take back, and not ended."""
     needed: tuple[str, ...] = ()
     missing: int = 0
     connection: OwnConnection | None = None
@@ -109,12 +110,19 @@ class Wait:
     def _read(self, connection: OwnConnection, project: Project | None) -> dict[str, tuple[str, ...]]:
         schema, table = named_table(self.configuration, project)
         found, self.rows = connection.backend.located(connection, schema, table)
+        self.half_back = set()
+        if connection.backend.keeps_history and connection.value(f"SELECT {may_read('statements')}"):
+            left = kept_statements(connection.rows, f"{found}.{table}")
+            self.half_back = {part.revision for part in left if part.direction == "downgrade"}
         return lineage_of(connection, found, table)
 
     def _missing(self, project: Project | None, own: plan.Parents, recorded: plan.Parents) -> str | None:
         self.contained = plan.ancestors(self.rows, recorded, own)
         at = f"the database is at {', '.join(self.rows) or 'base'}"
         wanted = self.configuration.revision
+        half = self.half_back & self.contained & plan.ancestors([wanted] if wanted else self.needed, recorded, own)
+        if half:
+            return f"{at}, and {', '.join(sorted(half))} is half taken back"
         if wanted or project is None:
             return None if wanted in self.contained else f"{at}, needed is {wanted}"
         unknown = plan.unknown_rows(self.rows, own)

@@ -54,6 +54,11 @@ class Journal:
         self.resumed: dict[str, int] = {}
         """Revisions that were continued, and behind how many statements."""
 
+    @property
+    def revision(self) -> str:
+        """The revision that runs, or ran last."""
+        return self._part.revision
+
     def begin(self, part: Part, earlier: Iterable[Kept]) -> None:
         """Start to follow a revision, past what was committed ``earlier``."""
         self._left = tuple(earlier)

@@ -174,6 +174,8 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
 def _remember(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
     if len(run.account.tables) != 1 or run.account.tables[0][0] != fingerprint or run.account.is_ahead or run.planned:
         return
+    if run.sessions.has_read:
+        return  # a list of tenants, perhaps, which may be longer the next time
     if not project.covers(script_folders(project.script)):
         return  # env.py added folders of revisions, which the digest knows nothing of
     _, schema, table = run.account.tables[0]

@@ -95,6 +95,7 @@ def migrate(
             waiting_for=narrator.progress.waiting_for or error.message,
         )
         time.sleep(pause)
+        project.forget_modules()
 
 
 def _used_up(error: LockgateError, attempts: int, waited_for: str) -> LockgateError:

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lockgate.errors import CheckFailed, DatabaseUnreachable, LockgateError
+from lockgate.errors import CheckFailed, DatabaseBusy, DatabaseUnreachable, LockgateError
 from lockgate.report import CheckResult, Report
 from lockgate.runner.database import outcome
 from lockgate.runner.database.backends.fitting import fitted
-from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.connection import Database, OwnConnection, database_error, parse_url
 from lockgate.runner.database.first_connection import CONNECT_PATIENCE, connect_patiently
 from lockgate.runner.database.lock import Holder, acquire, leader_key
 from lockgate.runner.database.session_settings import Settings
@@ -116,6 +116,8 @@ class Run:
                 if type(error) is not DatabaseUnreachable or self._is_last_attempt():
                     raise
                 self.account.attempts += 1
+                if "project" in self.__dict__:
+                    self.project.forget_modules()
                 said = f"{error.message} Beginning again."
                 self.narrator.tell("retrying", said, attempt=self.account.attempts, waiting_for=error.message)
                 time.sleep(backoff(self.account.attempts, random.uniform))
@@ -142,7 +144,12 @@ class Run:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
         if self.configuration.command != "migrate":
             return False
-        satisfied = recall(connection, project.digest)
+        try:
+            satisfied = recall(connection, project.digest)
+        except database_error() as error:
+            if not isinstance(outcome.classify(error), DatabaseBusy):
+                raise
+            return False  # the version table is locked, perhaps by the run that will be waited for
         if satisfied is None:
             return False
         self.account.current = self.account.reached = satisfied.rows

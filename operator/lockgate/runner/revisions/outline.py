@@ -26,7 +26,10 @@ __all__ = ["Outline", "configuration_files", "digest_of", "outline"]
 
 _OF_THIS_PROCESS = re.compile(r"LOCKGATE_|KUBERNETES_|(?:HOSTNAME|PWD|OLDPWD|SHLVL|TERM|_)$")
 """Variables that differ from pod to pod, and decide nothing in env.py."""
-_SECRET = re.compile(r"pass|pwd|secret|token|credential", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?:^|_)(?:pass|pwd|[a-z0-9]*(?:password|passwd|passphrase|secret|token|credential)s?)(?:_|$)", re.IGNORECASE
+)
+"""Whole words of a name: COMPASS_SCHEMA is none."""
 _OPTIONS = (
     *("script_location", "version_locations", "path_separator", "version_path_separator", "prepend_sys_path"),
     *("version_table", "version_table_schema"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from alembic.config import CommandLine, Config
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionMap
 
 from lockgate.errors import InvalidConfiguration, LockgateError
 from lockgate.runner.database.database_url import PLACEHOLDERS
@@ -36,6 +37,10 @@ class Project:
     version_schema: str
     """Schema of the version table as configured, or nothing: as far as it is known before env.py has run."""
     version_table: str
+
+    def forget_modules(self) -> None:
+        """Load the revision files again: one that runs once more has to find its module as it was at first."""
+        self.script.revision_map = RevisionMap(self.script._load_revisions)
 
     def covers(self, folders: tuple[str, ...]) -> bool:
         """Return whether the digest changes with every file in these folders."""

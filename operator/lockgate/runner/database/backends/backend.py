@@ -124,6 +124,9 @@ class Backend(Protocol):
     def commits(self, statement: str) -> bool:
         """Return whether a statement commits by itself what was done before it."""
 
+    def place(self, connection: OwnConnection, schema: str, table: str) -> str:
+        """Return where `located` finds a version table, or nothing; reads no table that somebody may have locked."""
+
     def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
         """Find a version table as Alembic would: (schema, rows); the schema is empty where there is no such table."""
 

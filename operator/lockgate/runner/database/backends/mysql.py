@@ -138,18 +138,21 @@ class MySQL(Backend):
     def commits(self, statement: str) -> bool:
         return commits_by_itself(statement)
 
-    def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
+    def place(self, connection: OwnConnection, schema: str, table: str) -> str:
         found = connection.rows(
             "SELECT TABLE_SCHEMA FROM information_schema.TABLES"
             " WHERE TABLE_SCHEMA = coalesce(nullif(:schema, ''), DATABASE()) AND TABLE_NAME = :table",
             schema=schema,
             table=table,
         )
+        return str(found[0][0]) if found else ""
+
+    def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
+        found = self.place(connection, schema, table)
         if not found:
             return "", ()
-        name = f"{_quoted(found[0][0])}.{_quoted(table)}"
-        rows = connection.rows(f"SELECT version_num FROM {name}".replace(":", "\\:"))
-        return str(found[0][0]), tuple(sorted(str(row[0]) for row in rows))
+        rows = connection.rows(f"SELECT version_num FROM {_quoted(found)}.{_quoted(table)}".replace(":", "\\:"))
+        return found, tuple(sorted(str(row[0]) for row in rows))
 
     def rows_of(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, ...]:
         return self.located(connection, schema, table)[1]

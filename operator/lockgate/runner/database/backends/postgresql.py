@@ -120,14 +120,18 @@ class PostgreSQL(Backend):
     def commits(self, statement: str) -> bool:
         return False
 
-    def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
+    def place(self, connection: OwnConnection, schema: str, table: str) -> str:
         name = _quoted(table) if not schema else f"{_quoted(schema)}.{_quoted(table)}"
         found = connection.rows(
             "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.oid = to_regclass(CAST(:name AS text))",
             name=name,
         )
-        return (found[0][0], self.rows_of(connection, found[0][0], table)) if found else ("", ())
+        return str(found[0][0]) if found else ""
+
+    def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
+        found = self.place(connection, schema, table)
+        return found, self.rows_of(connection, found, table) if found else ()
 
     def rows_of(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, ...]:
         name = f"{_quoted(schema)}.{_quoted(table)}"

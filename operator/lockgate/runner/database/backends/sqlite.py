@@ -105,8 +105,11 @@ class SQLite(Backend):
     def commits(self, statement: str) -> bool:
         return False
 
+    def place(self, connection: OwnConnection, schema: str, table: str) -> str:
+        return "main" if schema in ("", "main") and self.is_there(connection, "table", table) else ""
+
     def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
-        if schema not in ("", "main") or not self.is_there(connection, "table", table):
+        if not self.place(connection, schema, table):
             return "", ()
         name = '"' + table.replace('"', '""').replace(":", "\\:") + '"'
         rows = connection.rows(f"SELECT version_num FROM main.{name}")
