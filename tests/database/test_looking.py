@@ -266,6 +266,16 @@ def test_unlock_by_a_role_that_may_not_see_the_session_ends_nothing(project, run
         database.rows(f"DROP ROLE {name}")
 
 
+def test_a_plan_does_not_log_that_it_runs_anything(project, run, caplog):
+    caplog.set_level("INFO", "alembic.runtime.migration")
+
+    assert run(project("sync"), "plan")[2]["pending"] == 4
+    assert "Running upgrade" not in caplog.text
+
+    run(project("sync"), "migrate")
+    assert "Running upgrade" in caplog.text
+
+
 def test_a_role_that_may_not_read_the_version_table_is_told_so_and_not_that_its_login_is_wrong(
     project, run, database, monkeypatch
 ):

@@ -151,8 +151,16 @@ def test_without_the_right_to_create_the_schema_the_run_succeeds_with_a_warning(
         result = run(project("sync"), url=url)
 
         assert (result.code, result.reason) == (0, "Migrated"), result.output
+        said = "CREATE SCHEMA lockgate AUTHORIZATION plain"
         assert "No right to create the schema lockgate" in result.report.warnings[0]
+        assert said in result.report.warnings[0]
         assert database.value("SELECT to_regnamespace('lockgate')") is None
+
+        database.rows(said)
+        run(project("sync"), "migrate", "--target", "r4", url=url)
+        again = run(project("sync"), "migrate", "--target", "r4", url=url)
+
+        assert (again.report.warnings, again.progress) == ((), []), again.output  # the fast path is remembered
     finally:
         database.rows("DROP OWNED BY plain")
         database.rows("DROP ROLE plain")

@@ -15,7 +15,7 @@ from lockgate.errors import AlembicNotInstalled, InvalidConfiguration, LockgateE
 from lockgate.runner.imports import begin_imports
 from lockgate.runner.invocation.arguments import read_arguments
 from lockgate.runner.invocation.completion import completion_script
-from lockgate.runner.invocation.configuration import Configuration, read_configuration
+from lockgate.runner.invocation.configuration import Configuration, misspelt, read_configuration
 from lockgate.runner.invocation.option import variable_of
 from lockgate.runner.invocation.project_file import read_project_file, working_directory
 from lockgate.runner.invocation.refusal import refuse
@@ -62,6 +62,8 @@ def execute(argv: Sequence[str]) -> int:
     view = _view(command, configuration)
     narrator = Narrator(output=configuration.output, redact=Redactor([configuration.url]), view=view)
     publish = Publisher(narrator, configuration.termination_message)
+    for name, meant in misspelt(os.environ):
+        narrator.tell("misspelt", f"{name} is set, which says nothing to Lockgate. Did you mean {meant}?")
     try:
         _require_alembic()
         # Imported only now: they import Alembic, and a missing Alembic has to become a report.

@@ -11,6 +11,7 @@ import pytest
 
 from lockgate.report import Failure, Report, fold, read_report
 from lockgate.runner.command_line import execute, main
+from lockgate.runner.invocation.configuration import misspelt
 from lockgate.runner.invocation.options import COMMANDS, OPTIONS
 from lockgate.runner.output.progress import Narrator, summary
 from lockgate.runner.output.publication import Publisher
@@ -108,6 +109,22 @@ def test_plain_output_is_for_people(capsys):
     assert capsys.readouterr().out == (
         "lockgate: applying 1/2 a1 add orders\nlockgate: Migrated: Applied 2 revisions.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("LOCKGATE_OUPUT", ["LOCKGATE_OUTPUT"]),
+        ("LOCKGATE_DATABASE_AHED", ["LOCKGATE_DATABASE_AHEAD"]),
+        ("LOCKGATE_PORT", []),  # Kubernetes sets these for a Service of that name
+        ("LOCKGATE_SERVICE_HOST", []),
+        ("LOCKGATE_CACHE", []),
+        ("LOCKGATE_OUTPUT", []),
+        ("LOCKATE_OUTPUT", []),
+    ],
+)
+def test_a_mistyped_variable_is_told_with_the_one_that_was_meant(name, meant):
+    assert misspelt({name: "json"}) == [(name, one) for one in meant]
 
 
 def test_the_same_line_twice_is_one_line(capsys):

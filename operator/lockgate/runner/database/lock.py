@@ -43,6 +43,8 @@ STATEMENT_LIMIT = 120
 """Characters that are shown of what the holder runs."""
 POLL_SECONDS = (0.1, 0.5)
 """Between two tries, at random within these: processes that were started together do not try together."""
+HOLDER_SECONDS = 1.0
+"""How often who waits asks who has the lock: of all that a poll asks, this costs the server most."""
 
 
 class Lock(Protocol):
@@ -162,21 +164,22 @@ def acquire(
 ) -> float | None:
     """Try and poll with jitter until the lock is ours; return the seconds that took.
 
-    ``waiting`` is told the holder after every try that failed. None as soon as ``enough`` says that what the lock was
-    wanted for is done. LockBusy after ``wait`` seconds.
+    ``waiting`` is told the holder after the first try that failed, and then every second. None as soon as ``enough``
+    says that what the lock was wanted for is done. LockBusy after ``wait`` seconds.
     """
-    start = clock()
+    start, asked = clock(), -HOLDER_SECONDS
     while not lock.try_acquire():
         if enough():
             return None
         waited = clock() - start
-        holder = lock.holder()
         if waited >= wait:
             raise LockBusy(
-                f"Another process migrates this database: {holder or 'lock held'}, waited {spoken(waited)}.",
+                f"Another process migrates this database: {lock.holder() or 'lock held'}, waited {spoken(waited)}.",
                 advice="Let it finish and try again, or wait longer (--lock-wait, spec.lock.wait). If its process is"
                 " gone, `lockgate unlock` ends its session.",
             )
-        waiting(holder, waited)
+        if waited - asked >= HOLDER_SECONDS:
+            asked = waited
+            waiting(lock.holder(), waited)
         sleep(min(uniform(*POLL_SECONDS), max(wait - waited, 0.01)))
     return clock() - start

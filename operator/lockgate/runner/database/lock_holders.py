@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 
 __all__ = ["QUERY_LIMIT", "LockHolder"]
 
 QUERY_LIMIT = 300
+
+
+_FRACTION = re.compile(r"\.[0-9]+")
+"""Of a second, which nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,6 @@ class LockHolder:
     def spoken(self) -> str:
         """Say it in a line."""
         role = self.role and f"role {self.role}"
-        since = self.since and f"since {self.since}"
+        since = self.since and f"since {_FRACTION.sub('', self.since)}"
         known = (self.application_name, role, self.address, since, self.state)
         return f"{self.lock} held by pid {self.pid} ({', '.join(part for part in known if part)})"

@@ -10,6 +10,7 @@ thread, where signals arrive, and env.py runs on a thread of that loop.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import sys
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.runtime.environment import EnvironmentContext
 
 from lockgate.runner.database.outcome import chain
+from lockgate.runner.output.alembic_log import without_steps
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -45,7 +47,9 @@ def enter(
     that it must not be run another way. ``options`` are further ones of the context.
     """
     told = {"as_sql": offline, "starting_rev": None, "tag": None, "destination_rev": destination, **options}
-    with EnvironmentContext(project.config, project.script, fn=steps, **told) as environment:
+    # Offline nothing is run, whatever Alembic logs.
+    quiet = without_steps() if offline else contextlib.nullcontext()
+    with quiet, EnvironmentContext(project.config, project.script, fn=steps, **told) as environment:
         environment.configure = functools.partial(configured, environment)  # type: ignore[method-assign]  # see above
         _run_env_file(project.script, has_begun)
 

@@ -93,7 +93,7 @@ def _answer(
             ("version table", position.name if position.schema else f"none ({position.table})"),
             ("current", position.spoken),
             ("target", ", ".join(target) if verdict else "unknown"),
-            ("pending", "unknown" if pending is None else str(pending)),
+            ("pending", "0" if ahead else "unknown" if pending is None else str(pending)),
             ("ahead", {None: "unknown", True: "yes", False: "no"}[ahead]),
             (
                 "half applied",
@@ -101,7 +101,7 @@ def _answer(
                     f"{revision}, {counted(count, 'statement')} of it committed" for revision, count in half_applied
                 ),
             ),
-            ("lock", "; ".join(holder.spoken for holder in holders) or "free"),
+            *((("lock", holder.spoken) for holder in holders) if holders else (("lock", "free"),)),
         )
     )
     report = answered(reason, message, rows=position.rows, target=target, pending=pending or 0, warnings=warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,20 @@ def read_configuration(
             why = "nested too deeply" if isinstance(error, RecursionError) else error
             raise InvalidConfiguration(f"{place} is {text!r}: {why}.", advice=f"It means: {option.help}.") from None
     return Configuration(command=command, url=environ.get(values["database_env"], ""), **values)
+
+
+def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return variables that look like one of Lockgate's and are none, each with the one that was probably meant.
+
+    Not an error: Kubernetes itself sets variables for a Service that is called lockgate (LOCKGATE_PORT, ...).
+    """
+    known = {option.variable for option in OPTIONS}
+    found = []
+    for name in sorted(set(environ) - known):
+        if name.startswith("LOCKGATE_") and not name.startswith(("LOCKGATE_PORT", "LOCKGATE_SERVICE_")):
+            near = difflib.get_close_matches(name.removeprefix("LOCKGATE_"), [one[9:] for one in sorted(known)], 1, 0.8)
+            found += [(name, f"LOCKGATE_{one}") for one in near]
+    return found
 
 
 def _writable(text: str) -> str:

@@ -7,6 +7,7 @@ cursor stays visible, so that a killed process leaves a terminal in order. What 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO, cast
 
 from lockgate.report import Progress, Report
+from lockgate.runner.output.alembic_log import without_steps
 from lockgate.runner.output.revision_table import RevisionTable, Style
 
 __all__ = ["Terminal", "open_terminal", "suits"]
@@ -52,6 +54,7 @@ class Terminal:
         self._closed = False
         self._stop = threading.Event()
         self._replaced: dict[str, tuple[Any, Any]] = {}
+        self._until_closed = contextlib.ExitStack()
 
     def open(self) -> None:
         """Begin to draw; whatever is printed from now on goes above the table."""
@@ -60,6 +63,7 @@ class Terminal:
             if suits(stream, {"TERM": "any"}):
                 self._replaced[name] = (stream, _Above(stream, self))
                 setattr(sys, name, self._replaced[name][1])
+        self._until_closed.enter_context(without_steps())  # the table says the same
         os.register_at_fork(after_in_child=self._forked)
         threading.Thread(target=self._keep_drawing, name="lockgate-terminal", daemon=True).start()
 
@@ -81,6 +85,7 @@ class Terminal:
             self._put(_lines(self._table.final(self._size()[0] - 1, self._style)))
             self._closed = True
             self._stop.set()
+            self._until_closed.close()
             for name, (before, ours) in self._replaced.items():
                 ours.flush()
                 if getattr(sys, name) is ours:

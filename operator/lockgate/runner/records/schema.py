@@ -13,9 +13,10 @@ __all__ = ["OTHER_ROLE", "ensure"]
 
 NO_SCHEMA = (
     "No right to create the schema lockgate in this database: no history, no fast path; a database that is ahead"
-    " of an older image, or was left in the middle of a revision, is not recognised. Grant CREATE on the database, or"
-    " create the schema for this role once."
+    " of an older image, or was left in the middle of a revision, is not recognised. Once, as a role that may:"
+    " CREATE SCHEMA lockgate AUTHORIZATION {role}"
 )
+"""``role``: the one that migrates, quoted as SQL needs it."""
 
 OTHER_ROLE = (
     "No history of this run: env.py works as a role, or in a database, without the right to write lockgate.history."
@@ -38,12 +39,16 @@ def ensure(connection: OwnConnection) -> str:
         return ""
     if connection.value("SELECT current_user = 'lockgate'"):
         return NAMESAKE
-    tables = (history.TABLE, satisfied.TABLE, unverified.TABLE, statements.TABLE)
+    is_there = "SELECT to_regnamespace('lockgate') IS NOT NULL"
     try:
-        for statement in ("CREATE SCHEMA IF NOT EXISTS lockgate", *tables):
-            connection.rows(statement)
+        if not connection.value(is_there):  # IF NOT EXISTS asks for the right to create it also where it is there
+            connection.rows("CREATE SCHEMA IF NOT EXISTS lockgate")
+        for table in (history.TABLE, satisfied.TABLE, unverified.TABLE, statements.TABLE):
+            connection.rows(table)
     except database_error():
         # Two who create it at once meet in a unique index of the catalogue: whoever lost finds it made.
         if not connection.value(f"SELECT {MAY_WRITE}"):
-            return NO_SCHEMA
+            if connection.value(is_there):
+                return OTHER_ROLE
+            return NO_SCHEMA.format(role=connection.value("SELECT quote_ident(current_user)"))
     return ""
