@@ -1,9 +1,9 @@
 """Ending early: SIGTERM, SIGINT, or the run's own time-out.
 
 Python runs signal handlers between bytecodes of the main thread, and psycopg2 does not come back from a long statement
-to any bytecode. So there are three ways in, each harmless after another: the handler raises `StopRequested` in the main
-thread; a thread that reads the signal wake-up pipe cancels the statements through a connection of its own; and where
-env.py catches even that, the next statement and the next revision raise it again. When nothing helps, the process
+to any bytecode. So there are three ways to stop it, which do no harm together. The handler raises `StopRequested` in
+the main thread; a thread that reads the signal wake-up pipe cancels the statements through a connection of its own; and
+where env.py catches even that, the next statement and the next revision raise it again. When nothing helps, the process
 ends anyway.
 """
 

@@ -361,9 +361,9 @@ def test_waiting_tells_the_holder_and_ends_when_the_time_is_over():
         now[0] += seconds
 
     more = {"clock": lambda: now[0], "sleep": sleep, "uniform": lambda _low, high: high}
-    waited = acquire(FakeLock(3), wait=10, waiting=lambda holder, _seconds: told.append(str(holder)), **more)
-    assert waited == pytest.approx(1.5)
-    assert told == ["lock held by pid 4711 (lockgate shop/shop shop-7c leader)"] * 3
+    waited = acquire(FakeLock(5), wait=10, waiting=lambda holder, at: told.append((str(holder), at)), **more)
+    assert waited == pytest.approx(2.5)
+    assert told == [("lock held by pid 4711 (lockgate shop/shop shop-7c leader)", at) for at in (0.0, 1.0, 2.0)]
 
     lock = FakeLock(10**6)
     assert acquire(lock, wait=10, waiting=lambda *_: None, enough=lambda: lock.tries == 4, **more) is None
@@ -371,7 +371,7 @@ def test_waiting_tells_the_holder_and_ends_when_the_time_is_over():
     with pytest.raises(LockBusy) as caught:
         acquire(FakeLock(10**6), wait=10, waiting=lambda _holder, _seconds: None, **more)
     assert "pid 4711" in caught.value.message
-    assert now[0] == pytest.approx(13.0)
+    assert now[0] == pytest.approx(14.0)
 
 
 @pytest.mark.parametrize(

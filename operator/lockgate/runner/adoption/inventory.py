@@ -1,7 +1,7 @@
 """The tables and columns that a sequence of schema operations leaves behind. Pure.
 
-It follows what Alembic's operations say, and of SQL in words what makes, renames and drops tables and columns. What it
-cannot follow it names as a doubt, and never guesses.
+It follows Alembic's operations, and SQL texts that make, rename and drop tables and columns. What it cannot follow it
+names as a doubt, and never guesses.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Inventory:
         """What could not be followed."""
         self._temporary: set[str] = set()
         self._path = ""
-        """First schema of the search_path, where SQL in words has set it."""
+        """First schema of the search_path, where an SQL text has set it."""
 
     def take(self, construct: Any) -> None:
-        """Follow one operation: a DDL construct, or SQL in words."""
+        """Follow one operation: a DDL construct, or an SQL text."""
         if isinstance(construct, schema.CreateTable):
             self._made(construct.element)
         elif isinstance(construct, schema.DropTable):

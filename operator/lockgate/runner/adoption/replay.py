@@ -101,8 +101,7 @@ class Replay:
             try:
                 upgrade(*args, **kwargs)
             except Exception as error:  # a revision is the user's code: anything can come out of it
-                place = outcome.where(error, self._project.folders)
-                self.doubts.append(f"{revision} ({outcome.brief(error)}{f' at {place}' if place else ''})")
+                self.doubts.append(f"{revision} ({outcome.brief_at(error, self._project.folders)})")
             else:
                 self.doubts += [f"{revision} ({words})" for words in self.inventory.doubts[known:]]
 

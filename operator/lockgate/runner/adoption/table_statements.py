@@ -1,10 +1,12 @@
-"""What SQL in words does to tables and their columns, as far as it can be read from the words. Pure."""
+"""What an SQL text does to tables and their columns, as far as can be read from it. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from lockgate.runner.database.sql_text import unquoted
 
 __all__ = ["Change", "changes_of"]
 
@@ -91,10 +93,10 @@ def _changes(text: str, whole: str) -> Iterator[Change]:
             if found:
                 yield Change("drop", _pair(found))
     elif gone:
-        yield Change("drop schema", (_plain(gone["name"]), ""))
+        yield Change("drop schema", (unquoted(gone["name"]), ""))
     elif path:
         first = path["first"].strip().strip("'")
-        yield Change("path", value="" if first.upper() == "DEFAULT" or "$user" in first else _plain(first))
+        yield Change("path", value="" if first.upper() == "DEFAULT" or "$user" in first else unquoted(first))
     elif _DOUBTS.match(text) or (re.match(r"DO\b", text, re.IGNORECASE) and _DYNAMIC.search(whole)):
         yield Change("doubt", value=" ".join(whole.split())[:80])
 
@@ -111,7 +113,7 @@ def _creation(found: re.Match[str]) -> Change:
             return Change("create", _pair(found))
         column = re.match(_IDENTIFIER, item)
         if column and not _NO_COLUMN.match(item):
-            columns.append(_plain(column[0]))
+            columns.append(unquoted(column[0]))
     return Change("create", _pair(found), columns=tuple(columns))
 
 
@@ -122,12 +124,12 @@ def _alterations(name: tuple[str, str], rest: str) -> Iterator[Change]:
         rf"RENAME\s+(?:COLUMN\s+)?(?!CONSTRAINT\b)({_IDENTIFIER})\s+TO\s+({_IDENTIFIER})", rest, re.IGNORECASE
     )
     if renamed:
-        yield Change("rename", name, _plain(renamed[1]))
+        yield Change("rename", name, unquoted(renamed[1]))
     elif moved:
-        yield Change("move", name, _plain(moved[1]))
+        yield Change("move", name, unquoted(moved[1]))
     elif column:
-        yield Change("remove", name, _plain(column[1]))
-        yield Change("add", name, _plain(column[2]))
+        yield Change("remove", name, unquoted(column[1]))
+        yield Change("add", name, unquoted(column[2]))
     else:
         for action in _split(rest):
             found = re.match(
@@ -136,7 +138,7 @@ def _alterations(name: tuple[str, str], rest: str) -> Iterator[Change]:
                 re.IGNORECASE,
             )
             if found and (found["word"] or not _NO_COLUMN.match(found["column"])):
-                yield Change("add" if found["kind"].upper() == "ADD" else "remove", name, _plain(found["column"]))
+                yield Change("add" if found["kind"].upper() == "ADD" else "remove", name, unquoted(found["column"]))
 
 
 def _inside(text: str) -> str:
@@ -163,8 +165,4 @@ def _split(text: str) -> list[str]:
 
 
 def _pair(found: re.Match[str]) -> tuple[str, str]:
-    return _plain(found["schema"] or ""), _plain(found["table"])
-
-
-def _plain(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+    return unquoted(found["schema"] or ""), unquoted(found["table"])

@@ -27,7 +27,8 @@ _URL = re.compile(
 LIBPQ_ONLY = ("connect_timeout", "application_name", "options", "keepalives", "gssencmode", "channel_binding")
 """What libpq understands in a URL, and asyncpg's connect() refuses as an unknown argument."""
 
-_ALIKE = {"psycopg": "psycopg", "psycopg_async": "psycopg", "psycopg2": "psycopg2", "asyncpg": "asyncpg"}
+_DRIVERS = {"psycopg": "psycopg", "psycopg_async": "psycopg", "psycopg2": "psycopg2", "asyncpg": "asyncpg"}
+"""By the name in a URL, the module that is spoken to directly."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def direct_address(text: str, installed: Callable[[str], bool]) -> Address | Non
         return None
     wanted = [address.driver] if address.driver else ["psycopg", "psycopg2", "asyncpg"]
     for name in wanted:
-        driver = _ALIKE.get(name, "")
+        driver = _DRIVERS.get(name, "")
         plain = driver != "asyncpg" or set(address.query) <= {"ssl", "sslmode", *LIBPQ_ONLY}
         if driver and plain and installed(driver):
             return Address(**{**vars(address), "driver": driver})

@@ -111,7 +111,7 @@ class OwnConnection:
         self.name = name
         """What it is called where the server shows such names."""
         self.stands_in = stands_in
-        """It is empty, because there is no database yet (SQLite): for the next look there may be one."""
+        """It leads to an empty database, as there is none yet (SQLite): to look again, connect again."""
         self.reported_pid = session.reported_pid
         """The backend's process id as said at connect, which behind a pooler is not the backend's."""
 

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lockgate.errors import LockBusy
+from lockgate.runner.database.sql_text import THIS_DATABASE
 from lockgate.runner.durations import spoken
 from lockgate.runner.output.redaction import without_values
 
@@ -39,7 +40,11 @@ __all__ = ["AdvisoryLock", "Holder", "Lock", "acquire", "fence_key", "holds", "l
 Query = Callable[[str], "list[tuple[Any, ...]]"]
 
 STATEMENT_LIMIT = 120
+"""Characters that are shown of what the holder runs."""
 POLL_SECONDS = (0.1, 0.5)
+"""Between two tries, at random within these: processes that were started together do not try together."""
+HOLDER_SECONDS = 1.0
+"""How often who waits asks who has the lock: of all that a poll asks, this costs the server most."""
 
 
 class Lock(Protocol):
@@ -91,10 +96,7 @@ def _key(*parts: str) -> int:
 
 def of_key(key: int) -> str:
     """Return SQL for the rows ``l`` of pg_locks that hold this key in this database."""
-    return (
-        f"{_of_key_anywhere(key)} AND l.database ="
-        " (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
-    )
+    return f"{_of_key_anywhere(key)} AND l.database = {THIS_DATABASE}"
 
 
 def _of_key_anywhere(key: int) -> str:
@@ -162,21 +164,22 @@ def acquire(
 ) -> float | None:
     """Try and poll with jitter until the lock is ours; return the seconds that took.
 
-    ``waiting`` is told the holder after every try that failed. None as soon as ``enough`` says that what the lock was
-    wanted for is done. LockBusy after ``wait`` seconds.
+    ``waiting`` is told the holder after the first try that failed, and then every second. None as soon as ``enough``
+    says that what the lock was wanted for is done. LockBusy after ``wait`` seconds.
     """
-    start = clock()
+    start, asked = clock(), -HOLDER_SECONDS
     while not lock.try_acquire():
         if enough():
             return None
         waited = clock() - start
-        holder = lock.holder()
         if waited >= wait:
             raise LockBusy(
-                f"Another process migrates this database: {holder or 'lock held'}, waited {spoken(waited)}.",
+                f"Another process migrates this database: {lock.holder() or 'lock held'}, waited {spoken(waited)}.",
                 advice="Let it finish and try again, or wait longer (--lock-wait, spec.lock.wait). If its process is"
                 " gone, `lockgate unlock` ends its session.",
             )
-        waiting(holder, waited)
+        if waited - asked >= HOLDER_SECONDS:
+            asked = waited
+            waiting(lock.holder(), waited)
         sleep(min(uniform(*POLL_SECONDS), max(wait - waited, 0.01)))
     return clock() - start

@@ -33,7 +33,7 @@ class LockHolder:
     """Where its client is, with the port; MySQL tells this and not when the session began."""
 
     def details(self) -> dict[str, object]:
-        """Return it for JSON; the key of the lock means nothing to anybody."""
+        """Return it for JSON, without the key of the lock, which is an internal number."""
         found = asdict(self)
         del found["key"]
         return found

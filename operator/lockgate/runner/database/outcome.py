@@ -13,30 +13,39 @@ import sys
 import traceback
 from collections.abc import Iterator
 
-from lockgate.errors import (
-    DatabaseBusy,
-    DatabaseReadOnly,
-    DatabaseUnreachable,
-    DriverNotInstalled,
-    InvalidConfiguration,
-    LockgateError,
-    MigrationFailed,
-)
+from lockgate.errors import DriverNotInstalled, InvalidConfiguration, LockgateError, MigrationFailed
 from lockgate.runner.database.backends import mysql_errors, sqlite_errors
+from lockgate.runner.database.database_errors import busy, login_refused, read_only, statement_timed_out, unreachable
 from lockgate.runner.wording import sentence
 
-__all__ = ["ADVICE_RIGHTS", "brief", "chain", "classify", "code_of", "is_refused_write", "sqlstate_of", "where"]
+__all__ = [
+    "ADVICE_RIGHTS",
+    "brief",
+    "brief_at",
+    "chain",
+    "classify",
+    "code_of",
+    "is_refused_write",
+    "sqlstate_of",
+    "where",
+]
 
 BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
 """SQLSTATE: other sessions hold what the statement needs."""
 
 GONE = {"57P01", "57P02", "57P03", "53300"}
+"""SQLSTATE: the server ends the session, or takes none."""
 REFUSED_LOGIN = {"28000", "28P01", "3D000"}
+"""SQLSTATE: user, password or database is not known."""
 LIMIT = 500
+"""Characters of what is repeated of a message."""
 _MISSPELT = re.compile(
     r"invalid (?:\w+ value|connection option|dsn)|unexpected keyword argument|parameter must be one of"
 )
 """What drivers say of an option in the URL that they do not know, or of its value."""
+
+_DRIVERS = ("psycopg", "psycopg2", "asyncpg", "greenlet", "pymysql", "MySQLdb", "aiomysql", "asyncmy", "aiosqlite")
+"""Modules that a URL may need, and an image may lack."""
 
 _DISCONNECTED = (
     "server closed the connection",
@@ -153,6 +162,12 @@ def where(error: BaseException, folders: tuple[str, ...]) -> str:
     return found
 
 
+def brief_at(error: BaseException, folders: tuple[str, ...]) -> str:
+    """Return `brief` of an exception, and `where` it was raised in the project."""
+    place = where(error, folders)
+    return f"{brief(error)} at {place}" if place else brief(error)
+
+
 def classify(error: BaseException, *, connecting: bool = False) -> LockgateError:  # noqa: PLR0911  # one line a case
     """Return the error of our tree that ``error`` amounts to; ``connecting``: it came from opening a connection."""
     state, said = sqlstate_of(error), _NOISE.sub("", brief(error)) if connecting else brief(error)
@@ -160,26 +175,22 @@ def classify(error: BaseException, *, connecting: bool = False) -> LockgateError
     if known is not None:
         return known
     if state in BUSY:
-        return DatabaseBusy(f"The database is busy ({BUSY[state]}): {said}.")
+        return busy(BUSY[state], said)
     if state == "25006":
-        return DatabaseReadOnly(f"The database takes no writes: {said}.", advice="Point the URL at the primary.")
+        return read_only(said)
     refused = _refusal(state, said, connecting=connecting)
     if refused is not None:
         return refused
     if _is_disconnect(error, state):
-        return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
+        return unreachable(said)
     if state == "57014" and "statement timeout" in said:
-        return MigrationFailed(
-            f"A statement took longer than the statement timeout: {said}.",
-            advice="Raise --statement-timeout (spec.timeouts.statement), or the time-out that env.py sets, or split"
-            " the revision.",
-        )
+        return statement_timed_out(said)
     if isinstance(error, ModuleNotFoundError) and error.name in _DRIVERS:
         return DriverNotInstalled(
             f"{error.name} is not installed for {sys.executable}.", advice="Install it there (in the image)."
         )
     if connecting:
-        return DatabaseUnreachable(f"No connection to the database: {said}.", advice=_ADVICE_UNREACHABLE)
+        return unreachable(said)
     return _failed(state, said)
 
 
@@ -193,13 +204,6 @@ def _failed(state: str, said: str) -> MigrationFailed:
     if state == "42501":
         return MigrationFailed(f"The database role lacks a right: {said}.", advice=ADVICE_RIGHTS)
     return MigrationFailed(sentence(said))
-
-
-_DRIVERS = ("psycopg", "psycopg2", "asyncpg", "greenlet", "pymysql", "MySQLdb", "aiomysql", "asyncmy", "aiosqlite")
-_ADVICE_UNREACHABLE = (
-    "Check that the database runs, that host and port in the URL are right, and that it can be reached from here"
-    " (firewall, network policy)."
-)
 
 
 def _known(error: BaseException, said: str) -> LockgateError | None:
@@ -220,9 +224,7 @@ def _known(error: BaseException, said: str) -> LockgateError | None:
 def _refusal(state: str, said: str, *, connecting: bool) -> InvalidConfiguration | None:
     """Return the error where the server refuses the login, or the driver the URL."""
     if _refuses_login(state, said, connecting=connecting):
-        return InvalidConfiguration(
-            f"The database refuses the login: {said}.", advice="Check the user, password and database name in the URL."
-        )
+        return login_refused(said)
     if connecting and not state and _MISSPELT.search(said):
         return InvalidConfiguration(
             f"The driver does not take the database URL: {said}.", advice="Check what follows the ? in the URL."

@@ -16,6 +16,7 @@ from typing import Any
 
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.database.backends.backend import Ask
+from lockgate.runner.database.sql_text import THIS_DATABASE, literal, quoted
 
 __all__ = ["LONGEST_WAIT", "DeclaredLocks", "declared", "take", "wait_for_old"]
 
@@ -124,17 +125,17 @@ def _in_the_way(locks: DeclaredLocks) -> str:
         "SELECT l.virtualtransaction, l.pid, coalesce(a.application_name, ''),"
         " CAST(CAST(l.relation AS regclass) AS text)"
         " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-        " WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid() AND l.database ="
-        " (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
+        " WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()"
+        f" AND l.database = {THIS_DATABASE}"
         f" AND l.mode IN ({modes}) AND l.relation IN (SELECT to_regclass(name) FROM {_names(locks)})"
     )
 
 
 def _names(locks: DeclaredLocks) -> str:
-    literals = ", ".join("('" + _quoted(table).replace("'", "''") + "')" for table in locks.tables)
+    literals = ", ".join(f"({literal(_quoted(table))})" for table in locks.tables)
     return f"(VALUES {literals}) AS declared (name)".replace(":", "\\:")
 
 
 def _quoted(name: str) -> str:
     """Quote ``table`` or ``schema.table``, each as in the catalog."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split(".", 1))
+    return ".".join(quoted(part) for part in name.split(".", 1))

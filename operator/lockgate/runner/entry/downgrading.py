@@ -53,8 +53,8 @@ class Undo:
 class Downgrade:
     """Takes every version table back: to the revision that was named, else to what the image contains.
 
-    It is gone twice: at first nothing is done and ``planned`` filled, for all version tables of env.py; then, with
-    that ``approved``, exactly this is done.
+    env.py is entered twice for it: first nothing is done, and ``planned`` gets what would be, for all version tables of
+    env.py; then, with that as ``approved``, exactly this is done.
     """
 
     upward = False

@@ -16,20 +16,19 @@ holds a lock on the table, both visible to every role.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from typing import Any
-
-from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import DatabaseBusy
 from lockgate.runner.database.backends.postgresql_server import FINGERPRINT
 from lockgate.runner.database.connection import Database, OwnConnection, parse_url
 from lockgate.runner.database.dbapi import dbapi_of, raw
+from lockgate.runner.database.sql_text import THIS_DATABASE
 from lockgate.runner.entry.sessions import EnvironmentSessions, Statement
 from lockgate.runner.ledger.committed import is_in_transaction
 from lockgate.runner.ledger.index_work import index_work
 from lockgate.runner.output.progress import Narrator
+from lockgate.runner.records import invalid_before
 
 __all__ = ["IndexBuilds"]
 
@@ -38,16 +37,10 @@ _FROM_INVALID = (
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND c.relkind = 'i'"
 )
 _NAMED = "quote_ident(n.nspname) || '.' || quote_ident(c.relname)"
-_OURS = "l.locktype = 'relation' AND l.relation = i.indrelid AND l.granted AND l.database = (SELECT d.oid"
-_OURS += " FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
+_OURS = f"l.locktype = 'relation' AND l.relation = i.indrelid AND l.granted AND l.database = {THIS_DATABASE}"
 _BUILDER = (
     "(SELECT min(p.pid) FROM pg_catalog.pg_stat_progress_create_index p JOIN pg_catalog.pg_locks l ON l.pid = p.pid"
     f" WHERE {_OURS} AND l.mode = 'ShareUpdateExclusiveLock')"
-)
-
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS lockgate.index_work (statement_sha256 text PRIMARY KEY, invalid_before text NOT NULL,"
-    " started_at timestamptz NOT NULL DEFAULT clock_timestamp())"
 )
 
 
@@ -93,9 +86,7 @@ class IndexBuilds:
         if self._before.pop(_digest(statement), None) is not None:
             own = self._connect(connection, dbapi_of(connection))
             try:
-                own.rows("DELETE FROM lockgate.index_work WHERE statement_sha256 = :key", key=_digest(statement))
-            except DBAPIError:  # no right to the schema: then nothing was recorded
-                pass
+                invalid_before.forget(own, _digest(statement))
             finally:
                 own.close()
 
@@ -109,23 +100,9 @@ class IndexBuilds:
 
     def _recall(self, own: OwnConnection, statement: str, found: list[tuple[Any, ...]]) -> list[int]:
         """Return the indexes that were invalid before this statement was first tried; record them if this is it."""
-        key, now = _digest(statement), [row[0] for row in found]
-        if key not in self._before:
-            self._before[key] = now
-            try:
-                own.rows(_TABLE)
-                own.rows(
-                    "INSERT INTO lockgate.index_work (statement_sha256, invalid_before) VALUES (:key, :before)"
-                    " ON CONFLICT (statement_sha256) DO NOTHING",
-                    key=key,
-                    before=json.dumps(now),
-                )
-                recorded = own.value(
-                    "SELECT invalid_before FROM lockgate.index_work WHERE statement_sha256 = :key", key=key
-                )
-                self._before[key] = json.loads(recorded)
-            except DBAPIError:
-                pass  # no right to the schema: it is remembered as long as this process lives
+        key = _digest(statement)
+        if key not in self._before:  # without the right to record it, it is remembered as long as this process lives
+            self._before[key] = invalid_before.recall(own, key, [row[0] for row in found])
         return self._before[key]
 
     def _drop(self, own: OwnConnection, oid: int) -> None:

@@ -23,6 +23,7 @@ from lockgate.runner.database.connection import is_own_thread
 from lockgate.runner.database.dbapi import asking, dbapi_of, raw
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.database.sql_text import unquoted, without_comments
 from lockgate.runner.entry.unfinished import Unfinished
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.ledger.journal import Journal
@@ -45,22 +46,18 @@ _LIFTS = re.compile(
     re.IGNORECASE,
 )
 """Statements after which another time-out for locks may count than was set: the stricter one has to."""
-_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 
 def is_patient(statement: str) -> bool:
     """Return whether this is a statement that may wait for old transactions: nobody has to wait behind it."""
     # The word is looked for first: most statements do not have it, and every one of env.py's comes by here.
-    return "concurrently" in statement.lower() and bool(_PATIENT.match(_COMMENT.sub(" ", statement)))
+    return "concurrently" in statement.lower() and bool(_PATIENT.match(without_comments(statement)))
 
 
 def built_index(statement: str) -> str:
     """Return the name of the index that the statement builds CONCURRENTLY, or nothing."""
-    found = _BUILT.match(_COMMENT.sub(" ", statement)) if is_patient(statement) else None
-    if not found:
-        return ""
-    name = found.group(1)
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+    found = _BUILT.match(without_comments(statement)) if is_patient(statement) else None
+    return unquoted(found.group(1)) if found else ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ class EnvironmentSessions:
         )
 
     def __enter__(self) -> EnvironmentSessions:
-        """Start to listen."""
+        """Start listening."""
         self.failed, self.errors, self.running, self.is_configured = "", [], None, False
         for name, listener in self._listeners:
             event.listen(Engine, name, listener)
@@ -134,7 +131,7 @@ class EnvironmentSessions:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         for name, listener in self._listeners:
             event.remove(Engine, name, listener)
         event.remove(Engine, "before_cursor_execute", self._before)

@@ -21,7 +21,7 @@ from lockgate.runner.invocation.checks import (
 )
 from lockgate.runner.records.unverified import Baseline
 
-__all__ = ["Surroundings", "baseline", "check_health", "invalid_indexes", "unvalidated_constraints"]
+__all__ = ["Surroundings", "baseline", "check_health", "check_over", "invalid_indexes", "unvalidated_constraints"]
 
 CHECK_SECONDS = 60
 """A check that takes longer has failed: the gate waits for it, and so do the pods."""
@@ -81,11 +81,20 @@ def check_health(
         return ()
     connection = connect("check")
     try:
-        connection.backend.forbid_writes(connection.rows)
-        connection.backend.limit_statements(connection.rows, CHECK_SECONDS)
-        return tuple(_run(check, connection, surroundings) for check in checks)
+        return check_over(connection, checks, surroundings)
     finally:
         connection.close()
+
+
+def check_over(
+    connection: OwnConnection, checks: tuple[Check, ...], surroundings: Surroundings
+) -> tuple[CheckResult, ...]:
+    """Run the checks as `check_health` does, over a connection that is good for nothing else afterwards."""
+    if not checks:
+        return ()
+    connection.backend.forbid_writes(connection.rows)
+    connection.backend.limit_statements(connection.rows, CHECK_SECONDS)
+    return tuple(_run(check, connection, surroundings) for check in checks)
 
 
 def _run(check: Check, connection: OwnConnection, surroundings: Surroundings) -> CheckResult:

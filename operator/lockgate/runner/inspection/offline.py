@@ -155,8 +155,7 @@ class Rendering:
             try:
                 upgrade(*args, **kwargs)
             except Exception as error:  # a revision is the user's code: anything can come out of it
-                place = outcome.where(error, self._project.folders)
-                self._failed = f"{outcome.brief(error)}{f' at {place}' if place else ''}"
+                self._failed = outcome.brief_at(error, self._project.folders)
 
         return observed
 

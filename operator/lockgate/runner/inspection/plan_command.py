@@ -58,8 +58,7 @@ def _render(rendering: Rendering, project: Project) -> str:
     except StopRequested:
         raise
     except (Exception, SystemExit) as error:  # env.py is the user's code: anything can come out of it
-        place = outcome.where(error, project.folders)
-        return f"{outcome.brief(error)}{f' at {place}' if place else ''}"
+        return outcome.brief_at(error, project.folders)
     return ""
 
 

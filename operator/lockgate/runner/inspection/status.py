@@ -21,7 +21,7 @@ __all__ = ["half_applied", "left_in_the_middle", "status"]
 
 
 def status(configuration: Configuration, narrator: Narrator) -> Answer:
-    """Look once."""
+    """Look once, and say how the database stands to the revisions of this image."""
     project = load_project(configuration, working_directory(), os.environ)
     schema, table = named_table(configuration, project)
     with opened(project.url, narrator, "status") as (_, connection):

@@ -25,7 +25,7 @@ __all__ = ["parse_checks"]
 MAX_CHECKS = 50
 KINDS = ("sql", "indexes", "exists", "constraints", "drift", "http", "command")
 ALONE = ("indexes", "constraints", "drift")
-"""Kinds of which one is enough: without a name they are called what they are."""
+"""Kinds of which a list needs one at most: without a name, such a check is called by its kind."""
 
 
 def parse_checks(text: str) -> tuple[Check, ...]:

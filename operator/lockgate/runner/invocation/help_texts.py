@@ -63,15 +63,16 @@ of --checks. What they ask of the database, they ask in read-only sessions. Ends
 
 _BASELINE = """\
 Adopts a schema that exists without a version: made by init scripts or by create_all. Writes the revision into the
-version table when that is empty or not there, and all tables and columns of that revision are. Which those are, it
-learns by following the revision files in Alembic's offline mode. What is missing is named, and then nothing is written.
+version table when that is empty or missing, and all tables and columns of that revision are there. It learns which
+those are by following the revision files in Alembic's offline mode. Where some are missing, it names them and writes
+nothing.
 """
 
 _DOWNGRADE = """\
 Takes the database back to a revision, as `alembic downgrade` would, with the locks, time-outs, retries and reports of
 `lockgate migrate`. Revisions that this image does not contain are taken back from the source that lockgate.history
-keeps. At first it says what will be undone, and what cannot be; where something cannot, nothing is done. What the
-revisions added is lost with them, so it does nothing without `--downgrade Allow` but to say what it would do.
+keeps. First it says what will be undone, and what cannot be; if anything cannot, nothing is done. What the revisions
+added is lost with them, so without `--downgrade Allow` it only says what it would do.
 """
 
 _UNLOCK = """\

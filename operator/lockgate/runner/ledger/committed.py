@@ -13,6 +13,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from lockgate.runner.database.sql_text import without_comments
 from lockgate.runner.records.statements import STARTED, Kept, digest
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "reads_table",
 ]
 
-_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _READS = re.compile(
     r"(?:SHOW|SET|RESET|BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|LOCK|UNLOCK|DISCARD|PRAGMA|USE|DESC|DESCRIBE)\b"
     r"|(?:SELECT|VALUES|TABLE|WITH|EXPLAIN)\b(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE|INTO)\b)",
@@ -51,7 +51,7 @@ _TO_SAVEPOINT = re.compile(r"ROLLBACK\b.*\bTO\b", re.IGNORECASE | re.DOTALL)
 @functools.lru_cache(maxsize=4)  # a statement that runs is looked at from several sides
 def bare(statement: str) -> str:
     """Return a statement without comments and without what surrounds it."""
-    return _COMMENT.sub(" ", statement).strip(" \t\r\n;")
+    return without_comments(statement).strip(" \t\r\n;")
 
 
 def only_reads(statement: str) -> bool:
@@ -89,7 +89,7 @@ def commits_by_itself(connection: Any) -> bool:
     """Ask a DBAPI connection whether its next statement is committed as it ends."""
     if getattr(connection, "autocommit", False):
         return is_in_transaction(connection) is not True
-    # After COMMIT in words, psycopg2 and SQLAlchemy's adapter for asyncpg believe in the transaction that is over.
+    # After a COMMIT statement, psycopg2 and SQLAlchemy's adapter for asyncpg believe in the transaction that is over.
     believes = getattr(connection, "status", None) == PSYCOPG2_BEGUN or bool(
         getattr(connection, "_started", getattr(connection, "_transaction", None))
     )
@@ -101,7 +101,7 @@ PSYCOPG2_BEGUN = 2
 
 
 def commits_inside(statement: str) -> bool:
-    """Return whether a statement is, or contains, a COMMIT in words."""
+    """Return whether a statement is, or contains, a COMMIT."""
     return bool(_COMMITS.search(bare(statement)))
 
 
@@ -167,7 +167,7 @@ class Ledger:
             pending.clear()
 
     def _taken_back(self, pending: list[Kept], *, partly: bool) -> None:
-        """Follow a ROLLBACK in words; which statements are behind a savepoint, the words do not say."""
+        """Follow a ROLLBACK statement; it does not say which statements came after the savepoint that it names."""
         pending[:] = [replace(kept, state=STARTED) for kept in pending] if partly else []
 
     def savepoint(self, key: int, name: str) -> None:

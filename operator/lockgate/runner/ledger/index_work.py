@@ -6,18 +6,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lockgate.runner.database.sql_text import NAME, literal, unquoted, without_comments
+
 __all__ = ["IndexWork", "index_work", "valid_index"]
 
-_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
-_NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _CREATE = re.compile(
-    rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>(?!ON\s){_NAME})\s+)?"
-    rf"ON\s+(?:ONLY\s+)?(?P<table>{_NAME}(?:\s*\.\s*{_NAME})?)",
+    rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>(?!ON\s){NAME})\s+)?"
+    rf"ON\s+(?:ONLY\s+)?(?P<table>{NAME}(?:\s*\.\s*{NAME})?)",
     re.IGNORECASE,
 )
 _REINDEX = re.compile(
     r"\s*REINDEX\s*(?:\([^)]*\)\s*)?(?P<kind>INDEX|TABLE|SCHEMA|DATABASE)\s+(?:CONCURRENTLY\s+)?"
-    rf"(?P<target>{_NAME}(?:\s*\.\s*{_NAME})?)?",
+    rf"(?P<target>{NAME}(?:\s*\.\s*{NAME})?)?",
     re.IGNORECASE,
 )
 
@@ -36,14 +36,14 @@ class IndexWork:
 
 def index_work(statement: str) -> IndexWork | None:
     """Read the statement; None where it builds no index CONCURRENTLY."""
-    text = _COMMENT.sub(" ", statement)
+    text = without_comments(statement)
     created = _CREATE.match(text)
     if created:
-        on_table = f"i.indrelid = to_regclass({_literal(created['table'])})"
+        on_table = f"i.indrelid = to_regclass({literal(created['table'])})"
         if not created["name"]:
             return IndexWork(on_table, exact=False)
-        name = _unquoted(created["name"])
-        return IndexWork(f"{on_table} AND c.relname = {_literal(name)}", exact=True, name=name)
+        name = unquoted(created["name"])
+        return IndexWork(f"{on_table} AND c.relname = {literal(name)}", exact=True, name=name)
     rebuilt = _REINDEX.match(text)
     if not rebuilt or not re.search(r"\bCONCURRENTLY\b", text, re.IGNORECASE):
         return None
@@ -54,11 +54,10 @@ def index_work(statement: str) -> IndexWork | None:
 
 _REBUILT: dict[str, Callable[[str], str]] = {
     "INDEX": lambda name: (
-        "i.indrelid = (SELECT b.indrelid FROM pg_catalog.pg_index b"
-        f" WHERE b.indexrelid = to_regclass({_literal(name)}))"
+        f"i.indrelid = (SELECT b.indrelid FROM pg_catalog.pg_index b WHERE b.indexrelid = to_regclass({literal(name)}))"
     ),
-    "TABLE": lambda name: _with_toast(f"t.oid = to_regclass({_literal(name)})"),
-    "SCHEMA": lambda name: _with_toast(f"t.relnamespace = to_regnamespace({_literal(name)})"),
+    "TABLE": lambda name: _with_toast(f"t.oid = to_regclass({literal(name)})"),
+    "SCHEMA": lambda name: _with_toast(f"t.relnamespace = to_regnamespace({literal(name)})"),
     "DATABASE": lambda _: _with_toast("CAST(CAST(t.relnamespace AS regnamespace) AS text) NOT LIKE 'pg_%'"),
 }
 
@@ -66,14 +65,6 @@ _REBUILT: dict[str, Callable[[str], str]] = {
 def _with_toast(which: str) -> str:
     """Return SQL for the indexes of these tables, and of what is stored apart for them: REINDEX rebuilds those too."""
     return f"EXISTS (SELECT FROM pg_catalog.pg_class t WHERE i.indrelid IN (t.oid, t.reltoastrelid) AND {which})"
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def valid_index(statement: str) -> str | None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from lockgate.runner.database.sql_text import NAME, literal
 from lockgate.runner.ledger.committed import bare, is_repeatable
 from lockgate.runner.ledger.index_work import index_work, valid_index
 from lockgate.runner.records.statements import STARTED, Kept, digest, shortened
 
 __all__ = ["fails_whole", "fits_transaction", "instead", "is_harmless", "is_undone_unseen", "obstacle", "proof", "same"]
 
-_NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _DROPPED = re.compile(
-    rf"DROP\s+INDEX\s+CONCURRENTLY\s+(?!IF\s)(?P<name>{_NAME}(?:\s*\.\s*{_NAME})?)\s*(?:RESTRICT\s*)?$", re.IGNORECASE
+    rf"DROP\s+INDEX\s+CONCURRENTLY\s+(?!IF\s)(?P<name>{NAME}(?:\s*\.\s*{NAME})?)\s*(?:RESTRICT\s*)?$", re.IGNORECASE
 )
 _ENUM = re.compile(
-    rf"ALTER\s+TYPE\s+(?P<name>{_NAME}(?:\s*\.\s*{_NAME})?)\s+ADD\s+VALUE\s+(?P<value>'(?:[^']|'')*')", re.IGNORECASE
+    rf"ALTER\s+TYPE\s+(?P<name>{NAME}(?:\s*\.\s*{NAME})?)\s+ADD\s+VALUE\s+(?P<value>'(?:[^']|'')*')", re.IGNORECASE
 )
 _HELD = re.compile(
     r"(?:INSERT|UPDATE|DELETE|MERGE|WITH|SELECT|DO|TRUNCATE|COMMENT|GRANT|REVOKE|CREATE|ALTER|DROP|SECURITY)\b"
@@ -47,11 +47,11 @@ def proof(statement: str) -> str | None:
     text = bare(statement)
     dropped, enum = _DROPPED.match(text), _ENUM.match(text)
     if dropped:
-        return f"SELECT to_regclass({_literal(dropped['name'])}) IS NULL"
+        return f"SELECT to_regclass({literal(dropped['name'])}) IS NULL"
     if enum and ";" not in text:
         return (
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_enum e"
-            f" WHERE e.enumtypid = to_regtype({_literal(enum['name'])}) AND e.enumlabel = {enum['value']})"
+            f" WHERE e.enumtypid = to_regtype({literal(enum['name'])}) AND e.enumlabel = {enum['value']})"
         )
     return valid_index(statement) if ";" not in text else None
 
@@ -96,7 +96,3 @@ def same(row: Kept, statement: str, parameters: object) -> bool:
 def instead(row: Kept) -> str:
     """Return what is sent for a statement that is committed: it does nothing, to as many rows as that one did."""
     return f"SELECT FROM generate_series(1, {max(row.row_count, 0)})"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

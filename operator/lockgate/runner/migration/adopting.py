@@ -69,10 +69,7 @@ def _wanted(project: Project, tables: tuple[str, ...], revisions: tuple[str, ...
     try:
         replay.run()
     except (Exception, SystemExit) as error:  # env.py is the user's code: anything can come out of it
-        place = outcome.where(error, project.folders)
-        trouble = (
-            f"env.py does not work in Alembic's offline mode: {outcome.brief(error)}{f' at {place}' if place else ''}"
-        )
+        trouble = f"env.py does not work in Alembic's offline mode: {outcome.brief_at(error, project.folders)}"
     if not trouble and replay.contexts != 1:
         trouble = f"env.py configures {replay.contexts} version tables in Alembic's offline mode"
     if not trouble and replay.doubts and replay.models.tables and set(revisions) >= set(project.script.get_heads()):

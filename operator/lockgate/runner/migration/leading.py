@@ -23,7 +23,7 @@ from lockgate.runner.migration.cancellation import end_abandoned, end_left_behin
 from lockgate.runner.migration.migrate import migrate
 from lockgate.runner.migration.monitor import Monitor
 from lockgate.runner.migration.verification import VersionTables
-from lockgate.runner.records import history, unverified
+from lockgate.runner.records import schema, unverified
 from lockgate.runner.records.satisfied import Satisfied, forget, remember
 from lockgate.runner.revisions.project import Project, script_folders
 from lockgate.runner.wording import counted
@@ -38,7 +38,7 @@ __all__ = ["lead"]
 def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> str:
     """Bring the database to the target, holding the leader lock on ``connection``; return the reason of success."""
     project = run.project  # what is wrong with it is said before anything is touched
-    warning = history.ensure(connection)
+    warning = schema.ensure(connection)
     if warning:
         run.warnings.append(warning)
     if run.configuration.command == "baseline":
@@ -56,7 +56,7 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     if run.planned:
         _take_back(run, project, connection, fingerprint)
     if not warning and not run.account.writes_history:
-        run.warnings.append(history.OTHER_ROLE)
+        run.warnings.append(schema.OTHER_ROLE)
     run.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
     run.check(run.before)
     if not warning:

@@ -25,7 +25,7 @@ from lockgate.runner.database.first_connection import CONNECT_PATIENCE, connect_
 from lockgate.runner.database.lock import Holder, acquire, leader_key
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
-from lockgate.runner.health.health_checks import Surroundings, baseline, check_health
+from lockgate.runner.health.health_checks import Surroundings, baseline, check_health, check_over
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.checks import DriftCheck
 from lockgate.runner.invocation.configuration import Configuration
@@ -155,7 +155,8 @@ class Run:
         self.account.current = self.account.reached = satisfied.rows
         self.account.target, self.account.pending = satisfied.target, 0
         self.account.revisions = set(satisfied.revisions)
-        self.check(baseline(connection))  # nothing ran: what is wrong was wrong before
+        # Nothing ran: what is wrong was wrong before. And nothing follows: the connection may become read-only.
+        self.check(baseline(connection), over=connection)
         return True
 
     def _lead(self, connection: OwnConnection, project: Outline | Project, fingerprint: str) -> str:
@@ -191,8 +192,11 @@ class Run:
             )
         self.lock_wait = waited
 
-    def check(self, before: Baseline) -> None:
-        """Run the health checks: ``revision`` has been verified when this is called."""
+    def check(self, before: Baseline, *, over: OwnConnection | None = None) -> None:
+        """Run the health checks: ``revision`` has been verified when this is called.
+
+        ``over``: a connection that nobody needs any more, in place of a new one.
+        """
         database = self.database
         assert database is not None  # noqa: S101  # execute() has set it
         surroundings = Surroundings(
@@ -201,7 +205,11 @@ class Run:
             drift=self._check_drift,
             redact=self.narrator.redact,
         )
-        found = check_health(self.configuration.checks, database.connect, surroundings)
+        checks = self.configuration.checks
+        if over is not None:
+            found = check_over(over, checks, surroundings)
+        else:
+            found = check_health(checks, database.connect, surroundings)
         self.checks = (CheckResult("revision", passed=True), *found)
         failed = [check for check in self.checks if not check.passed]
         if failed:

@@ -32,7 +32,7 @@ class Row:
     started: float = 0.0
     seconds: float = 0.0
     word: str = ""
-    """How it ended, where that was not well."""
+    """``failed`` or ``stopped``, where it did not end well; stands in the place of its time."""
 
 
 @dataclass(frozen=True)

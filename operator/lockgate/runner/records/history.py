@@ -1,12 +1,8 @@
-"""The ``lockgate`` schema in the target database: what was applied, by whom, and what was satisfied last.
+"""``lockgate.history``: what was applied to a database, when, by whom, and from which source.
 
-``lockgate.history`` gets a row in each revision's own transaction, so it never tells of what was rolled back. It holds
-the parents, which give the lineage of revisions that an older image does not know, and the source, so that a revision
-can be taken back without the image that brought it. ``lockgate.satisfied`` is the fast path: a digest of everything
-that decides what a run would do, with the rows that it left behind. ``lockgate.unverified``, ``lockgate.statements``:
-see there.
-
-A role that may not create the schema gets a warning in its reports, and does without.
+A revision gets its row in its own transaction, so the history never tells of what was rolled back. A row holds the
+parents, which give the lineage of revisions that an older image does not know, and the source, so that a revision can
+be taken back without the image that brought it.
 """
 
 from __future__ import annotations
@@ -15,21 +11,11 @@ import hashlib
 import json
 from pathlib import Path
 
-from lockgate.runner.database.connection import OwnConnection, database_error
-from lockgate.runner.database.privileges import MAY_WRITE, may_read
 from lockgate.runner.invocation.configuration import Configuration
-from lockgate.runner.records import statements
 
-__all__ = [
-    "INSERT",
-    "ensure",
-    "is_other_source",
-    "record",
-    "source_of",
-]
+__all__ = ["INSERT", "TABLE", "is_other_source", "record", "source_of"]
 
-_TABLES = (
-    """
+TABLE = """
     CREATE TABLE IF NOT EXISTS lockgate.history (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         version_table text NOT NULL,
@@ -46,73 +32,13 @@ _TABLES = (
         role text NOT NULL DEFAULT current_user,
         seconds double precision NOT NULL,
         applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
-    )""",
-    """
-    CREATE TABLE IF NOT EXISTS lockgate.satisfied (
-        digest text PRIMARY KEY,
-        version_schema text NOT NULL,
-        version_table text NOT NULL,
-        version_rows text NOT NULL,
-        target text NOT NULL,
-        revisions text NOT NULL,
-        recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
-    )""",
-    """
-    CREATE TABLE IF NOT EXISTS lockgate.unverified (
-        scope text PRIMARY KEY,
-        baseline text NOT NULL,
-        recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
-    )""",
-    statements.TABLE,
-)
+    )"""
 
 INSERT = (
     "INSERT INTO lockgate.history (version_table, revision, parents, direction, message, source, source_sha256,"
     " resource, image, run, pod, seconds) VALUES (:version_table, :revision, :parents, :direction, :message, :source,"
     " :source_sha256, :resource, :image, :run, :pod, :seconds)"
 )
-
-NO_SCHEMA = (
-    "No right to create the schema lockgate in this database: no history, no fast path; a database that is ahead"
-    " of an older image, or was left in the middle of a revision, is not recognised. Once, as a role that may:"
-    " CREATE SCHEMA lockgate AUTHORIZATION {role}"
-)
-"""``role``: the one that migrates, quoted as SQL needs it."""
-
-OTHER_ROLE = (
-    "No history of this run: env.py works as a role, or in a database, without the right to write lockgate.history."
-    " Grant it USAGE on the schema lockgate, and SELECT and INSERT on its table history."
-)
-
-NOT_KEPT = "no audit trail, no fast path, and a database that is ahead of an older image is refused."
-
-NAMESAKE = (
-    "No history and no fast path: the role is called lockgate, and a schema of that name would come first in its"
-    " search_path, so that the application's tables would land there. Use a role of another name."
-)
-
-
-def ensure(connection: OwnConnection) -> str:
-    """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
-    if not connection.backend.keeps_history:
-        return f"No history on {connection.backend.spoken}: {NOT_KEPT}"
-    if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')} AND {may_read('statements')}"):
-        return ""
-    if connection.value("SELECT current_user = 'lockgate'"):
-        return NAMESAKE
-    is_there = "SELECT to_regnamespace('lockgate') IS NOT NULL"
-    try:
-        if not connection.value(is_there):  # IF NOT EXISTS asks for the right to create it also where it is there
-            connection.rows("CREATE SCHEMA IF NOT EXISTS lockgate")
-        for statement in _TABLES:
-            connection.rows(statement)
-    except database_error():
-        # Two who create it at once meet in a unique index of the catalogue: whoever lost finds it made.
-        if not connection.value(f"SELECT {MAY_WRITE}"):
-            if connection.value(is_there):
-                return OTHER_ROLE
-            return NO_SCHEMA.format(role=connection.value("SELECT quote_ident(current_user)"))
-    return ""
 
 
 def record(

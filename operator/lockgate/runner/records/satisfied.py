@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.database.privileges import may_read
 
-__all__ = ["Satisfied", "forget", "recall", "remember"]
+__all__ = ["TABLE", "Satisfied", "forget", "recall", "remember"]
+
+TABLE = """
+    CREATE TABLE IF NOT EXISTS lockgate.satisfied (
+        digest text PRIMARY KEY,
+        version_schema text NOT NULL,
+        version_table text NOT NULL,
+        version_rows text NOT NULL,
+        target text NOT NULL,
+        revisions text NOT NULL,
+        recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )"""
 
 
 @dataclass(frozen=True)

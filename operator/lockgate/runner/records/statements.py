@@ -58,7 +58,7 @@ FORGET = (
 
 @dataclass(frozen=True)
 class Part:
-    """What statements are a part of: a revision, in one direction, of one version table."""
+    """A revision, in one direction, of one version table: what recorded statements are a part of."""
 
     version_table: str
     """As ``schema.table``."""

@@ -1,8 +1,8 @@
 """What was there before a migration that has not been verified yet, in ``lockgate.unverified``.
 
-A run that migrates and then fails its health checks, or is killed before them, must not be forgiven by the next one:
-that one finds nothing to apply, and an index that is invalid *by now*. So the baseline that the checks compare with
-is kept until they have passed.
+A run can migrate and then fail its health checks, or be killed before them. The next run finds nothing to apply, and
+would take an index that the first one left invalid for one that was invalid before. So the baseline that the checks
+compare with is kept until they have passed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 from lockgate.runner.database.connection import OwnConnection, database_error
 
-__all__ = ["Baseline", "begin", "end"]
+__all__ = ["TABLE", "Baseline", "begin", "end"]
+
+TABLE = """
+    CREATE TABLE IF NOT EXISTS lockgate.unverified (
+        scope text PRIMARY KEY,
+        baseline text NOT NULL,
+        recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )"""
 
 
 @dataclass(frozen=True)

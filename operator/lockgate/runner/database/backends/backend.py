@@ -60,7 +60,7 @@ class Backend(Protocol):
     spoken: ClassVar[str]
     """Its name, for people."""
     rights: ClassVar[str]
-    """Whose session may see and end those of others."""
+    """Which role may see and end the sessions of others: what follows "a role" in advice."""
     keeps_history: ClassVar[bool]
     """Whether there is a schema ``lockgate``: history, lineage, fast path."""
     has_invalid_objects: ClassVar[bool]
@@ -74,7 +74,7 @@ class Backend(Protocol):
     def limits(self, *, begins: bool | None) -> tuple[str, ...]:
         """Return what it cannot give that PostgreSQL does, each a sentence.
 
-        ``begins``: a transaction of env.py's is one of the driver's from its start; None where that is not known.
+        ``begins``: the driver begins a transaction when SQLAlchemy does, and not later; None where that is not known.
         """
 
     def connect_arguments(self, url: URL, seconds: int) -> dict[str, Any]:

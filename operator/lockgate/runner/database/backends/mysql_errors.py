@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import re
 
-from lockgate.errors import (
-    DatabaseBusy,
-    DatabaseReadOnly,
-    DatabaseUnreachable,
-    InvalidConfiguration,
-    LockgateError,
-    MigrationFailed,
-)
+from lockgate.errors import LockgateError
+from lockgate.runner.database.database_errors import busy, login_refused, read_only, statement_timed_out, unreachable
 
 __all__ = ["meaning", "message_of", "number_of", "without_values"]
 
@@ -57,23 +51,11 @@ def without_values(message: str) -> str:
 def meaning(number: int, said: str) -> LockgateError | None:
     """Return the error of our tree that a number amounts to; None where it is a matter of the revision."""
     if number in BUSY:
-        return DatabaseBusy(f"The database is busy ({BUSY[number]}): {said}.")
+        return busy(BUSY[number], said)
     if number in READ_ONLY and "read" in said.lower():
-        return DatabaseReadOnly(f"The database takes no writes: {said}.", advice="Point the URL at the primary.")
+        return read_only(said)
     if number in REFUSED_LOGIN:
-        return InvalidConfiguration(
-            f"The database refuses the login: {said}.", advice="Check the user, password and database name in the URL."
-        )
+        return login_refused(said)
     if number in GONE:
-        return DatabaseUnreachable(
-            f"No connection to the database: {said}.",
-            advice="Check that the database runs, that host and port in the URL are right, and that it can be"
-            " reached from here (firewall, network policy).",
-        )
-    if number in TIMED_OUT:
-        return MigrationFailed(
-            f"A statement took longer than the statement timeout: {said}.",
-            advice="Raise --statement-timeout (spec.timeouts.statement), or the time-out that env.py sets, or split"
-            " the revision.",
-        )
-    return None
+        return unreachable(said)
+    return statement_timed_out(said) if number in TIMED_OUT else None

@@ -12,6 +12,7 @@ from lockgate.runner.database.backends.postgresql_server import FINGERPRINT, exa
 from lockgate.runner.database.lock import AdvisoryLock, Lock, fence_key, holds, leader_key
 from lockgate.runner.database.privileges import MAY_KEEP, MAY_WRITE
 from lockgate.runner.database.session_settings import Settings, is_kept, named_and_read, settings_statement
+from lockgate.runner.database.sql_text import quoted
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.url import URL
@@ -95,7 +96,7 @@ class PostgreSQL(Backend):
 
     def facts(self, ask: Ask, schema: str | None, table: str) -> Facts:
         # As Alembic will find it: in the schema named, else by the session's search_path.
-        name = _quoted(table) if not schema else f"{_quoted(schema)}.{_quoted(table)}"
+        name = quoted(table) if not schema else f"{quoted(schema)}.{quoted(table)}"
         fingerprint, pid, recovery, writes, keeps, encoding, found = ask(_FACTS, name=name, schema=schema)[0]
         standby = DatabaseReadOnly(
             "env.py connects to a standby, which takes no DDL.", advice="Point it at the primary."
@@ -121,7 +122,7 @@ class PostgreSQL(Backend):
         return False
 
     def place(self, connection: OwnConnection, schema: str, table: str) -> str:
-        name = _quoted(table) if not schema else f"{_quoted(schema)}.{_quoted(table)}"
+        name = quoted(table) if not schema else f"{quoted(schema)}.{quoted(table)}"
         found = connection.rows(
             "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.oid = to_regclass(CAST(:name AS text))",
@@ -134,7 +135,7 @@ class PostgreSQL(Backend):
         return found, self.rows_of(connection, found, table) if found else ()
 
     def rows_of(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, ...]:
-        name = f"{_quoted(schema)}.{_quoted(table)}"
+        name = f"{quoted(schema)}.{quoted(table)}"
         if connection.value("SELECT to_regclass(CAST(:name AS text)) IS NULL", name=name):
             return ()
         # A colon in a quoted name must not be taken for a parameter.
@@ -179,13 +180,9 @@ class PostgreSQL(Backend):
 def _identifier(name: str) -> str:
     """Quote ``name`` or ``schema.name``; without a schema the search_path of the role finds it."""
     schema, _, own = name.partition(".")
-    return f"{_quoted(schema)}.{_quoted(own)}" if own else _quoted(schema)
+    return f"{quoted(schema)}.{quoted(own)}" if own else quoted(schema)
 
 
 def _blocker(pid: int, name: str, since: str | None, relation: str | None) -> str:
     details = ", ".join(part for part in (name, since and f"in a transaction since {since}") if part)
     return f"lock{f' on {relation}' if relation else ''} held by pid {pid}" + (f" ({details})" if details else "")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

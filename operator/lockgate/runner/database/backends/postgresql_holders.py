@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lockgate.runner.database.lock import fence_key, leader_key, of_key
 from lockgate.runner.database.lock_holders import QUERY_LIMIT, LockHolder
+from lockgate.runner.database.sql_text import THIS_DATABASE
 from lockgate.runner.output.redaction import without_values
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def others(connection: OwnConnection, known: Iterable[LockHolder]) -> tuple[str,
         "SELECT DISTINCT l.pid, a.application_name FROM pg_catalog.pg_locks l"
         " JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
         " WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'lockgate %'"
-        " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
+        f" AND l.database = {THIS_DATABASE}"
         " ORDER BY 1"
     )
     return tuple(

@@ -14,6 +14,7 @@ from lockgate.runner.database.backends.file_lock import FileLock, read_holder
 from lockgate.runner.database.lock import Holder, Lock
 from lockgate.runner.database.lock_holders import LockHolder
 from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.database.sql_text import quoted
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.url import URL
@@ -111,7 +112,7 @@ class SQLite(Backend):
     def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
         if not self.place(connection, schema, table):
             return "", ()
-        name = '"' + table.replace('"', '""').replace(":", "\\:") + '"'
+        name = quoted(table).replace(":", "\\:")
         rows = connection.rows(f"SELECT version_num FROM main.{name}")
         return "main", tuple(sorted(str(row[0]) for row in rows))
 

@@ -1,0 +1,45 @@
+"""The errors that every kind of database can lead to, in the same words. Pure.
+
+``said`` is what the database, or its driver, says: one line, without values.
+"""
+
+from __future__ import annotations
+
+from lockgate.errors import DatabaseBusy, DatabaseReadOnly, DatabaseUnreachable, InvalidConfiguration, MigrationFailed
+
+__all__ = ["busy", "login_refused", "read_only", "statement_timed_out", "unreachable"]
+
+
+def busy(why: str, said: str) -> DatabaseBusy:
+    """Return the error where other sessions hold what a statement needs."""
+    return DatabaseBusy(f"The database is busy ({why}): {said}.")
+
+
+def read_only(said: str) -> DatabaseReadOnly:
+    """Return the error where a server takes no writes."""
+    return DatabaseReadOnly(f"The database takes no writes: {said}.", advice="Point the URL at the primary.")
+
+
+def login_refused(said: str) -> InvalidConfiguration:
+    """Return the error where a server does not let this user in, or has no such database."""
+    return InvalidConfiguration(
+        f"The database refuses the login: {said}.", advice="Check the user, password and database name in the URL."
+    )
+
+
+def unreachable(said: str) -> DatabaseUnreachable:
+    """Return the error where there is no connection, or no longer one."""
+    return DatabaseUnreachable(
+        f"No connection to the database: {said}.",
+        advice="Check that the database runs, that host and port in the URL are right, and that it can be reached from"
+        " here (firewall, network policy).",
+    )
+
+
+def statement_timed_out(said: str) -> MigrationFailed:
+    """Return the error where a server ended a statement that took too long."""
+    return MigrationFailed(
+        f"A statement took longer than the statement timeout: {said}.",
+        advice="Raise --statement-timeout (spec.timeouts.statement), or the time-out that env.py sets, or split the"
+        " revision.",
+    )

@@ -1,0 +1,54 @@
+"""The schema ``lockgate`` in the target database, with its tables; one module for each says what it holds.
+
+A role that may not create the schema gets a warning in its reports, and does without.
+"""
+
+from __future__ import annotations
+
+from lockgate.runner.database.connection import OwnConnection, database_error
+from lockgate.runner.database.privileges import MAY_WRITE, may_read
+from lockgate.runner.records import history, satisfied, statements, unverified
+
+__all__ = ["OTHER_ROLE", "ensure"]
+
+NO_SCHEMA = (
+    "No right to create the schema lockgate in this database: no history, no fast path; a database that is ahead"
+    " of an older image, or was left in the middle of a revision, is not recognised. Once, as a role that may:"
+    " CREATE SCHEMA lockgate AUTHORIZATION {role}"
+)
+"""``role``: the one that migrates, quoted as SQL needs it."""
+
+OTHER_ROLE = (
+    "No history of this run: env.py works as a role, or in a database, without the right to write lockgate.history."
+    " Grant it USAGE on the schema lockgate, and SELECT and INSERT on its table history."
+)
+
+NOT_KEPT = "no audit trail, no fast path, and a database that is ahead of an older image is refused."
+
+NAMESAKE = (
+    "No history and no fast path: the role is called lockgate, and a schema of that name would come first in its"
+    " search_path, so that the application's tables would land there. Use a role of another name."
+)
+
+
+def ensure(connection: OwnConnection) -> str:
+    """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
+    if not connection.backend.keeps_history:
+        return f"No history on {connection.backend.spoken}: {NOT_KEPT}"
+    if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')} AND {may_read('statements')}"):
+        return ""
+    if connection.value("SELECT current_user = 'lockgate'"):
+        return NAMESAKE
+    is_there = "SELECT to_regnamespace('lockgate') IS NOT NULL"
+    try:
+        if not connection.value(is_there):  # IF NOT EXISTS asks for the right to create it also where it is there
+            connection.rows("CREATE SCHEMA IF NOT EXISTS lockgate")
+        for table in (history.TABLE, satisfied.TABLE, unverified.TABLE, statements.TABLE):
+            connection.rows(table)
+    except database_error():
+        # Two who create it at once meet in a unique index of the catalogue: whoever lost finds it made.
+        if not connection.value(f"SELECT {MAY_WRITE}"):
+            if connection.value(is_there):
+                return OTHER_ROLE
+            return NO_SCHEMA.format(role=connection.value("SELECT quote_ident(current_user)"))
+    return ""
