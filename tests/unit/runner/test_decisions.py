@@ -6,6 +6,7 @@ import socket
 
 import psycopg2
 import pytest
+from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +41,7 @@ from lockgate.runner.invocation.checks import IndexCheck, SqlCheck
 from lockgate.runner.migration.attempts import LONGEST_PAUSE, backoff, lock_timeout_ms
 from lockgate.runner.migration.migrate import judge
 from lockgate.runner.records.lineage import merged
-from lockgate.runner.revisions.plan import ahead, ancestors
+from lockgate.runner.revisions.plan import ahead, ancestors, graph
 
 AT_CONNECT = 'connection to server at "127.0.0.1", port 5432 failed:'
 NOTHING = {"error": None, "pending": 0, "moved": False, "more": False, "configured": True}
@@ -400,3 +401,12 @@ def test_the_first_attempts_wait_shortly_for_a_lock_and_later_ones_as_long_as_is
     assert [lock_timeout_ms(attempt, 600, 3) for attempt in (1, 2, 3)] == [123, 600, 600]
     assert lock_timeout_ms(1, 500, 1) == 500
     assert [lock_timeout_ms(1, most, 40) for most in (0, 10, 50, 200, 10_000)] == [0, 10, 43, 43, 2003]
+
+
+@pytest.mark.filterwarnings("ignore:Revision gone referenced")
+def test_a_revision_that_builds_on_one_that_is_not_there_is_told_in_words(tmp_path):
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "a2.py").write_text('revision = "a2"\ndown_revision = "gone"\n')
+
+    with pytest.raises(InvalidRevisions, match="one of them builds on 'gone', which none of them is"):
+        graph(ScriptDirectory(str(tmp_path)))

@@ -112,7 +112,7 @@ def _answer(
 def _said(position: Position, verdict: Verdict | None) -> tuple[str, str]:
     at = f"The database is at {position.spoken}"
     if verdict is None:
-        return "TargetUnknown", f"{at}; the revisions of this image cannot be read without env.py."
+        return "TargetUnknown", f"{at}; what this image needs is not known (see the warning)."
     if verdict.is_ahead:
         message = f"{at}, ahead of this image; it contains everything that the image needs."
         return "DatabaseAhead", str(verdict.objection) if verdict.objection else message

@@ -53,8 +53,11 @@ def pending(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[R
 
 def _unreadable(error: BaseException) -> InvalidRevisions:
     said = str(error).splitlines()[0] if str(error) else ""
+    said = f"{type(error).__name__}: {said}".rstrip(": ")
+    if isinstance(error, KeyError):  # what Alembic raises then
+        said = f"one of them builds on {error}, which none of them is"
     return InvalidRevisions(
-        f"The revision files cannot be read: {type(error).__name__}: {said}".rstrip(": ")[:500] + ".",
+        f"The revision files cannot be read: {said}"[:500] + ".",
         advice="`alembic history` or `alembic upgrade --sql` in this image shows the same.",
     )
 

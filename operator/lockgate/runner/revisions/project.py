@@ -18,6 +18,7 @@ from lockgate.runner.database.database_url import PLACEHOLDERS
 from lockgate.runner.database.outcome import brief
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.revisions.outline import configuration_files, digest_of
+from lockgate.runner.wording import sentence
 
 __all__ = ["Project", "load_project", "script_folders"]
 
@@ -72,7 +73,7 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
         raise
     except Exception as error:  # a script_location like `shop:migrations` imports the application
         raise InvalidConfiguration(
-            f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}.",
+            sentence(f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}"),
             advice="Correct it, or name another file (--config, spec.alembic.config) or section (--section).",
         ) from error
     return Project(config, script, digest, folders, url, schema, table)
