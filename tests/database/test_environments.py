@@ -333,3 +333,10 @@ def test_another_role_costs_the_history_with_a_warning_and_not_the_migration(pla
     finally:
         database.rows(f"DROP OWNED BY {role} CASCADE")
         database.rows(f"DROP ROLE {role}")
+
+
+def test_an_asynchronous_driver_for_a_synchronous_env_py_is_told_with_the_way_out(project, run):
+    result = run(project("sync"), driver="asyncpg")
+
+    assert (result.code, result.reason) == (20, "MigrationFailed"), result.output
+    assert "The URL names an asynchronous driver" in result.report.message

@@ -33,6 +33,7 @@ def test_a_signal_ends_a_long_statement_and_leaves_nothing_behind(
 
     assert (result.code, result.reason) == (30, "Interrupted"), result.output
     assert result.report.outcome == "Interrupted"
+    assert "It was at 2/2 s2" in result.report.message
     eventually(lambda: database.value(f"SELECT count(*) = 0 {SLEEPING}"))
     assert database.rows("SELECT version_num FROM alembic_version") == [("s1",)]
     assert database.value("SELECT count(*) FROM counted") == 0

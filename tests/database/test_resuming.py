@@ -106,7 +106,7 @@ def test_without_being_asked_the_next_run_stops_and_says_what_is_committed(run, 
     assert database.value("SELECT count(*) FROM words") == 4
 
 
-def test_the_status_names_a_revision_that_was_left_in_the_middle(run, project, database):
+def test_status_and_plan_name_a_revision_that_was_left_in_the_middle(run, project, database):
     folder = project("resumed")
     run(folder, "migrate", "--target", "k1")
     before = run(folder, "status")
@@ -117,6 +117,8 @@ def test_the_status_names_a_revision_that_was_left_in_the_middle(run, project, d
     assert json.loads(before.output.splitlines()[-1])["status"]["half_applied"] == []
     assert json.loads(after.output.splitlines()[-1])["status"]["half_applied"] == [{"revision": "k2", "committed": 2}]
     assert "half applied   k2, 2 statements of it committed" in said.output
+    plan = json.loads(run(folder, "plan").output.splitlines()[-1])
+    assert plan["warnings"][0].startswith("k2 is half applied: 2 statements of it committed.")
 
 
 def test_the_ways_out_that_are_named_are_ways_out(run, project, database):

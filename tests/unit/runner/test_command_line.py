@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import re
 from importlib.machinery import ModuleSpec
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from lockgate.report import Failure, Report, fold, read_report
 from lockgate.runner.command_line import execute, main
 from lockgate.runner.invocation.configuration import misspelt
+from lockgate.runner.invocation.help_texts import DESCRIPTIONS
 from lockgate.runner.invocation.options import COMMANDS, OPTIONS
 from lockgate.runner.output.progress import Narrator, summary
 from lockgate.runner.output.publication import Publisher
@@ -33,6 +35,15 @@ def test_help_names_every_flag_its_variable_its_key_and_the_exit_codes(command, 
         names = option.variable if option.never_in_file else f"{option.variable}, {option.name}"
         assert (f"  {option.flag} " in said) == (f"[{names}]" in said) == (command in option.commands)
     assert max(map(len, said.splitlines())) < width
+
+
+def test_the_list_of_commands_has_one_line_for_each(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    said = capsys.readouterr().out
+    assert all(re.search(rf"^ +{command} +\w", said, re.MULTILINE) for command in DESCRIPTIONS), said
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.inspection.answer import Answer, answered
 from lockgate.runner.inspection.offline import Planned, Rendering, place
 from lockgate.runner.inspection.position import Position, Verdict, compare, named_table, opened, read_position, reading
+from lockgate.runner.inspection.status import half_applied, left_in_the_middle
 from lockgate.runner.interruption import StopRequested
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
@@ -42,10 +43,11 @@ def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
             raise rendering.refusal
         if trouble or not rendering.positions:
             return _without_sql(configuration, project, connection, trouble or "it runs no migration in offline mode")
+        begun = _begun(connection, rendering.positions)
     return _answer(
         rendering.positions,
         rendering.planned,
-        (*_limits(connection, rendering.planned, rendering.begins), *_unread(rendering)),
+        (*begun, *_limits(connection, rendering.planned, rendering.begins), *_unread(rendering)),
     )
 
 
@@ -63,6 +65,18 @@ def _render(rendering: Rendering, project: Project) -> str:
 def _limits(connection: OwnConnection, planned: list[Planned], begins: bool | None) -> tuple[str, ...]:
     """Say what this kind of database cannot give, where there is anything to apply."""
     return connection.backend.limits(begins=begins) if planned else ()
+
+
+def _begun(connection: OwnConnection, positions: list[tuple[Position, Verdict]]) -> tuple[str, ...]:
+    """Name what an earlier run left in the middle; several version tables may be in several databases."""
+    if len(positions) != 1:
+        return ()
+    position, verdict = positions[0]
+    return tuple(
+        f"{revision} is half applied: {counted(count, 'statement')} of it committed. A run stops there, or continues"
+        " behind them with --half-applied Resume."
+        for revision, count in half_applied(position, verdict, left_in_the_middle(connection, position))
+    )
 
 
 def _unread(rendering: Rendering) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from lockgate.runner.records.statements import Kept, Part, kept_statements
 from lockgate.runner.revisions.project import Project, load_project
 from lockgate.runner.wording import counted
 
-__all__ = ["status"]
+__all__ = ["half_applied", "left_in_the_middle", "status"]
 
 
 def status(configuration: Configuration, narrator: Narrator) -> Answer:
@@ -31,18 +31,19 @@ def status(configuration: Configuration, narrator: Narrator) -> Answer:
         fence = (position.schema or schema or backend.default_schema(connection), table)
         holders = backend.find_holders(connection, leader, fence)
         more = backend.others(connection, holders)
-        kept = _left_in_the_middle(connection, position)
+        kept = left_in_the_middle(connection, position)
     verdict, warnings = _verdict(configuration, project, position)
-    return _answer(position, verdict, holders, _half_applied(position, verdict, kept), (*warnings, *more))
+    return _answer(position, verdict, holders, half_applied(position, verdict, kept), (*warnings, *more))
 
 
-def _left_in_the_middle(connection: OwnConnection, position: Position) -> dict[Part, tuple[Kept, ...]]:
+def left_in_the_middle(connection: OwnConnection, position: Position) -> dict[Part, tuple[Kept, ...]]:
+    """Return what is kept of revisions that a run has begun."""
     if not connection.backend.keeps_history or not connection.value(f"SELECT {may_read('statements')}"):
         return {}
     return kept_statements(connection.rows, position.name)
 
 
-def _half_applied(
+def half_applied(
     position: Position, verdict: Verdict | None, kept: dict[Part, tuple[Kept, ...]]
 ) -> tuple[tuple[str, int], ...]:
     """Return revisions that a run has begun and not ended, and how many statements of each are kept."""

@@ -31,6 +31,7 @@ class _Parser(argparse.ArgumentParser):
 class _Help(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=_width())
+        self._action_max_length = 14  # argparse leaves the indentation of the commands out, and breaks their lines
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         """Wrap each line of the text by itself: argparse's own way joins them."""

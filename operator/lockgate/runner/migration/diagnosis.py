@@ -111,6 +111,11 @@ def _hint(entry: EnvironmentEntry, cause: BaseException, error: LockgateError) -
         return "autocommit_block() needs env.py not to begin a transaction before context.configure()."
     if outcome.code_of(cause) in _EXISTS:
         return _hint_exists(entry)
+    if any(type(item).__name__ == "MissingGreenlet" for item in outcome.chain(cause)):
+        return (
+            "The URL names an asynchronous driver, and env.py connects without asyncio: name another driver, as in"
+            " postgresql+psycopg://, or write env.py as `alembic init --template async` does."
+        )
     if outcome.sqlstate_of(cause) == "42501":
         return outcome.ADVICE_RIGHTS
     if outcome.sqlstate_of(cause) and index_work(entry.failed_statement) is not None:

@@ -231,6 +231,9 @@ class Run:
 
     def report(self, reason: str, error: LockgateError | None = None) -> Report:
         """Tell what happened."""
+        step = self.narrator.progress.step
+        if error is not None and error is self.interruption.cause and step:
+            error = type(error)(f"{error.message} It was at {step}.", advice=error.advice)
         return run_report(
             self.account,
             reason=reason,
