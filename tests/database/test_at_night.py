@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -291,3 +293,21 @@ def test_nobody_waits_for_a_version_table_that_is_locked(written, run, start, da
     assert looked.pop("unlock") == "NotLocked"
     assert set(looked.values()) == {"DatabaseBusy"}
     assert process.end().reason == "NothingToDo"
+
+
+@pytest.mark.skipif("LOCKGATE_TEST_POSTGRES_URL" in os.environ, reason="the server may be on another machine")
+def test_wait_ends_also_where_the_server_stands_still(written, start, database, eventually):
+    folder = written(ENV, "pass")
+    process = start(folder, "wait", "--timeout", "2s")
+    looks = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'lockgate%wait'"
+    )
+    session = eventually(lambda: database.rows(looks))[0][0]
+    os.kill(session, signal.SIGSTOP)
+    try:
+        result = process.end()
+    finally:
+        os.kill(session, signal.SIGCONT)
+
+    assert (result.code, result.reason) == (12, "SchemaNotReady"), result.output
+    assert "the database does not answer" in result.report.message

@@ -12,8 +12,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from lockgate.errors import Interrupted, LockgateError
+from lockgate.errors import Interrupted, LockgateError, SchemaNotReady
 from lockgate.runner.database import outcome
+from lockgate.runner.durations import spoken
 from lockgate.runner.interruption import Interruption, StopRequested
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.output.progress import Narrator
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from lockgate.runner.inspection.answer import Answer
 
 __all__ = ["WORK"]
+
+ANSWER_SECONDS = 20.0
+"""How long the last look of `lockgate wait` may take: longer than to connect, and to find out that nobody can be."""
 
 Command = Callable[[Configuration, Narrator, Publisher], int]
 
@@ -54,6 +58,9 @@ def wait(configuration: Configuration, narrator: Narrator, publish: Publisher) -
         os._exit(publish(work.report("", _cause(interruption))))
 
     interruption.listen(cancel=_nothing_runs_for_long, give_up=give_up)
+    limit = configuration.timeout + ANSWER_SECONDS
+    said = f"Not ready after {spoken(limit)}: the database does not answer."
+    interruption.limit(limit, SchemaNotReady(said, advice="The server is connected, and stands still: look at it."))
     reason, error = _end(work.execute, interruption)
     return publish(work.report(reason, error))
 

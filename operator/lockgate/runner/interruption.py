@@ -63,11 +63,11 @@ class Interruption:
         for work in (lambda: self._read(read), lambda: self._cancel(cancel, give_up)):
             threading.Thread(target=work, name="lockgate-interruption", daemon=True).start()
 
-    def limit(self, seconds: float) -> None:
-        """End the run after this time; 0 means never."""
+    def limit(self, seconds: float, error: LockgateError | None = None) -> None:
+        """End the run after this time, with the ``error`` of a run where no other is given; 0 means never."""
         if seconds <= 0:
             return
-        error = MigrationFailed(
+        error = error or MigrationFailed(
             f"The run took longer than {spoken(seconds)}; its statement was cancelled and rolled back.",
             advice="Raise --run-timeout (spec.timeouts.run), or split the revision.",
         )
