@@ -55,9 +55,9 @@ def test_a_signal_ends_a_runner_that_waits_for_the_lock(start, project, database
 
 
 def test_a_run_that_takes_too_long_is_cancelled_and_fails_for_good(run, project, database):
-    result = run(project("slow"), "migrate", "--run-timeout", "2s", driver="psycopg2", SLOW_SECONDS="60")
+    result = run(project("slow"), "migrate", "--run-timeout", "6s", driver="psycopg2", SLOW_SECONDS="60")
 
     report = result.report
     assert (result.code, result.reason, report.retryable) == (20, "MigrationFailed", False), result.output
-    assert "longer than 2s" in report.message
+    assert "longer than 6s" in report.message
     assert database.rows("SELECT version_num FROM alembic_version") == [("s1",)]

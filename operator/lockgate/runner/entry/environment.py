@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.report import Applied
-from lockgate.runner.database.dbapi import asking, dbapi_of
+from lockgate.runner.database.dbapi import asking, dbapi_of, send
 from lockgate.runner.entry.arrival import arrive, keep_settings
 from lockgate.runner.entry.declared_locking import DeclaredLocking, declared_by
 from lockgate.runner.entry.entering import enter
@@ -241,7 +241,7 @@ class EnvironmentEntry:
             connection.execute(text(statements.FORGET), asdict(seen.part))
             self._sessions.journal.is_marked = False
         if look.may_write and seen.step is not None:
-            connection.execute(_RECORD, self._record(seen, seen.step))
+            send(connection, _RECORD, self._record(seen, seen.step))
         self._sessions.unfinished.end(dbapi_of(connection))
 
     def _record(self, seen: Seen, step: RevisionStep) -> dict[str, object]:
