@@ -67,6 +67,22 @@ def written(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def tried_again_behind_a_reader(start, database, eventually):
+    """Run a project whose revisions alter the table ``a``, until a reader of that has made it try again."""
+
+    def ended(folder: Path):
+        with database.connect() as reader:
+            reader.execute("SELECT FROM a")
+            process = start(folder)
+            eventually(lambda: any('"retrying"' in line for line in process.lines))
+            reader.rollback()
+
+            return process.end()
+
+    return ended
+
+
 SWALLOWS = """
 import os
 
@@ -96,7 +112,7 @@ def test_an_env_file_cannot_commit_what_is_left_of_a_revision(failure, written, 
 
 @pytest.mark.parametrize("keeps", ["", "sys.modules.setdefault('kept', []).append(connection)"])
 def test_a_session_that_env_py_never_closes_does_not_keep_the_next_attempt_waiting(
-    keeps, written, start, database, eventually
+    keeps, written, database, tried_again_behind_a_reader
 ):
     env = f"""
 import os
@@ -113,13 +129,7 @@ with context.begin_transaction():
 """
     database.rows("CREATE TABLE a ()")
     folder = written(env, "op.execute('ALTER TABLE a ADD COLUMN b integer')")
-    with database.connect() as reader:
-        reader.execute("SELECT FROM a")
-        process = start(folder)
-        eventually(lambda: any('"retrying"' in line for line in process.lines))
-        reader.rollback()
-
-        result = process.end()
+    result = tried_again_behind_a_reader(folder)
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
     assert database.advisory_locks() == 0
@@ -193,34 +203,22 @@ if os.environ.get('FAIL'):
     assert (result.code, result.reason) == (0, "Migrated"), result.output
 
 
-def test_a_time_out_that_a_revision_lifts_is_set_again(written, start, database, eventually):
+def test_a_time_out_that_a_revision_lifts_is_set_again(written, database, tried_again_behind_a_reader):
     database.rows("CREATE TABLE a ()")
     folder = written(ENV, "op.execute('SET lock_timeout = 0')\nop.execute('ALTER TABLE a ADD COLUMN b integer')")
-    with database.connect() as reader:
-        reader.execute("SELECT FROM a")
-        process = start(folder)
-        eventually(lambda: any('"retrying"' in line for line in process.lines))
-        reader.rollback()
-
-        result = process.end()
+    result = tried_again_behind_a_reader(folder)
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
 
 
-def test_a_revision_that_runs_once_more_finds_its_module_as_it_was(written, start, database, eventually):
+def test_a_revision_that_runs_once_more_finds_its_module_as_it_was(written, database, tried_again_behind_a_reader):
     database.rows("CREATE TABLE a (); CREATE TABLE words (word text)")
     upgrade = """
 op.bulk_insert(sa.table('words', sa.column('word')), [{'word': word} for word in WORDS])
 op.execute('ALTER TABLE a ADD COLUMN b integer')
 """
     folder = written(ENV, ("WORDS = iter(['one', 'two'])", upgrade))
-    with database.connect() as reader:
-        reader.execute("SELECT FROM a")
-        process = start(folder)
-        eventually(lambda: any('"retrying"' in line for line in process.lines))
-        reader.rollback()
-
-        result = process.end()
+    result = tried_again_behind_a_reader(folder)
 
     assert result.code == 0, result.output
     assert database.value("SELECT count(*) FROM words") == 2
