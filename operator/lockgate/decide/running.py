@@ -46,11 +46,15 @@ def leading_pod(observation: Observation, job: JobView) -> PodView | None:
     """Return the pod whose progress counts: with standbys, the one that migrates, also while it waits for a table."""
     running = [pod for pod in observation.pods_of(job) if not pod.ended and _is_running(pod)]
     told = [pod for pod in running if pod.name in observation.progress]
-    # A standby waits for the lock and has no step. One that has lost the lock in the middle has both.
-    migrating = [pod for pod in told if observation.progress[pod.name].step]
-    busy = [pod for pod in told if not observation.progress[pod.name].waiting_for]
-    both = [pod for pod in migrating if pod in busy]
-    return next(iter(both or migrating or busy or told or running), None)
+    if not told:
+        return next(iter(running), None)
+
+    def nearness(pod: PodView) -> tuple[bool, bool]:
+        # A standby waits for the lock and has no step. One that has lost the lock in the middle has both.
+        progress = observation.progress[pod.name]
+        return bool(progress.step), not progress.waiting_for
+
+    return max(told, key=nearness)  # of equals the first
 
 
 def run_status(observation: Observation, job: JobView) -> dict[str, Any]:
