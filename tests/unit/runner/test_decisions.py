@@ -35,9 +35,10 @@ from lockgate.runner.database.session_settings import (
     is_kept,
     settings_statement,
 )
-from lockgate.runner.entry.sessions import built_index, is_patient
+from lockgate.runner.entry.sessions import is_patient
 from lockgate.runner.health.check_results import index_result, sql_result
 from lockgate.runner.invocation.checks import IndexCheck, SqlCheck
+from lockgate.runner.ledger.index_work import built_index
 from lockgate.runner.migration.attempts import LONGEST_PAUSE, backoff, lock_timeout_ms
 from lockgate.runner.migration.migrate import judge
 from lockgate.runner.records.lineage import merged

@@ -23,21 +23,18 @@ from lockgate.runner.database.connection import is_own_thread
 from lockgate.runner.database.dbapi import asking, dbapi_of, raw
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.session_settings import Settings
-from lockgate.runner.database.sql_text import unquoted, without_comments
+from lockgate.runner.database.sql_text import without_comments
 from lockgate.runner.entry.unfinished import Unfinished
 from lockgate.runner.interruption import Interruption
+from lockgate.runner.ledger.index_work import built_index
 from lockgate.runner.ledger.journal import Journal
 
-__all__ = ["EnvironmentSessions", "Preparation", "Statement", "built_index", "is_patient"]
+__all__ = ["EnvironmentSessions", "Preparation", "Statement", "is_patient"]
 
 _PATIENT = re.compile(
     r"\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY|DROP\s+INDEX\s+CONCURRENTLY|REINDEX\b.*\bCONCURRENTLY"
     r"|ALTER\s+TABLE\b.*\bDETACH\s+PARTITION\b.*\bCONCURRENTLY)",
     re.IGNORECASE | re.DOTALL,
-)
-_BUILT = re.compile(
-    r"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(\"(?:[^\"]|\"\")+\"|\w+)",
-    re.IGNORECASE,
 )
 _FROM = re.compile(r"\bFROM\b", re.IGNORECASE)
 _LIFTS = re.compile(
@@ -52,12 +49,6 @@ def is_patient(statement: str) -> bool:
     """Return whether this is a statement that may wait for old transactions: nobody has to wait behind it."""
     # The word is looked for first: most statements do not have it, and every one of env.py's comes by here.
     return "concurrently" in statement.lower() and bool(_PATIENT.match(without_comments(statement)))
-
-
-def built_index(statement: str) -> str:
-    """Return the name of the index that the statement builds CONCURRENTLY, or nothing."""
-    found = _BUILT.match(without_comments(statement)) if is_patient(statement) else None
-    return unquoted(found.group(1)) if found else ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lockgate.runner.database.sql_text import NAME, literal, unquoted, without_comments
 
-__all__ = ["IndexWork", "index_work", "valid_index"]
+__all__ = ["IndexWork", "built_index", "index_work", "valid_index"]
 
 _CREATE = re.compile(
     rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>(?!ON\s){NAME})\s+)?"
@@ -50,6 +50,12 @@ def index_work(statement: str) -> IndexWork | None:
     kind, target = rebuilt["kind"].upper(), rebuilt["target"] or ""
     rests = "c.relname ~ '_cc(new|old)[0-9]*$'"
     return IndexWork(f"{rests} AND {_REBUILT[kind](target)}", exact=False)
+
+
+def built_index(statement: str) -> str:
+    """Return the name of the index that the statement builds CONCURRENTLY, or nothing."""
+    work = index_work(statement)
+    return work.name if work else ""
 
 
 _REBUILT: dict[str, Callable[[str], str]] = {
