@@ -12,8 +12,17 @@ from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.inspection.answer import Answer, answered
 from lockgate.runner.inspection.offline import Planned, Rendering, place
-from lockgate.runner.inspection.position import Position, Verdict, compare, named_table, opened, read_position, reading
-from lockgate.runner.inspection.status import half_applied, left_in_the_middle
+from lockgate.runner.inspection.position import (
+    Position,
+    Verdict,
+    compare,
+    half_applied,
+    named_table,
+    opened,
+    read_position,
+    reading,
+    recorded_statements,
+)
 from lockgate.runner.interruption import StopRequested
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
@@ -75,7 +84,7 @@ def _begun(connection: OwnConnection, positions: list[tuple[Position, Verdict]])
     return tuple(
         f"{revision} is half applied: {counted(count, 'statement')} of it committed. A run stops there, or continues"
         " behind them with --half-applied Resume."
-        for revision, count in half_applied(position, verdict, left_in_the_middle(connection, position))
+        for revision, count in half_applied(position, verdict, recorded_statements(connection, position.name))
     )
 
 

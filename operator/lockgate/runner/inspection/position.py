@@ -15,10 +15,12 @@ from sqlalchemy.exc import DBAPIError
 from lockgate.errors import InvalidConfiguration, LockgateError, MigrationFailed
 from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.privileges import may_read
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records.lineage import lineage_of
+from lockgate.runner.records.statements import Kept, Part, kept_statements
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project
 
@@ -26,7 +28,17 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from alembic.script import ScriptDirectory
 
-__all__ = ["Position", "Verdict", "compare", "named_table", "opened", "read_position", "reading"]
+__all__ = [
+    "Position",
+    "Verdict",
+    "compare",
+    "half_applied",
+    "named_table",
+    "opened",
+    "read_position",
+    "reading",
+    "recorded_statements",
+]
 
 
 LOCK_TIMEOUT_MS = 500
@@ -128,3 +140,23 @@ def compare(script: ScriptDirectory, position: Position, *, target: str, accept:
         return Verdict(heads, is_ahead=trouble is None, objection=objection)
     steps = tuple(plan.pending(script, target, position.rows))
     return Verdict(plan.target_heads(script, target, steps), steps)
+
+
+def recorded_statements(connection: OwnConnection, version_table: str) -> dict[Part, tuple[Kept, ...]]:
+    """Return what is kept of revisions of a version table that a run has begun and not ended."""
+    if not connection.backend.keeps_history or not connection.value(f"SELECT {may_read('statements')}"):
+        return {}
+    return kept_statements(connection.rows, version_table)
+
+
+def half_applied(
+    position: Position, verdict: Verdict | None, kept: dict[Part, tuple[Kept, ...]]
+) -> tuple[tuple[str, int], ...]:
+    """Return revisions that a run has begun and not ended, and how many statements of each are kept."""
+    pending = None if verdict is None else {step.revision.revision for step in verdict.steps}
+    return tuple(
+        (part.revision, len(rows))
+        for part, rows in kept.items()
+        if (part.revision in position.rows) == (part.direction == "downgrade")
+        and (pending is None or part.direction == "downgrade" or part.revision in pending)
+    )

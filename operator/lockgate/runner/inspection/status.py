@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 
 from lockgate.errors import InvalidRevisions
-from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.database.lock_holders import LockHolder
-from lockgate.runner.database.privileges import may_read
 from lockgate.runner.inspection.answer import Answer, answered, columns
-from lockgate.runner.inspection.position import Position, Verdict, compare, named_table, opened, read_position
+from lockgate.runner.inspection.position import (
+    Position,
+    Verdict,
+    compare,
+    half_applied,
+    named_table,
+    opened,
+    read_position,
+    recorded_statements,
+)
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
-from lockgate.runner.records.statements import Kept, Part, kept_statements
 from lockgate.runner.revisions.project import Project, load_project
 from lockgate.runner.wording import counted
 
-__all__ = ["half_applied", "left_in_the_middle", "status"]
+__all__ = ["status"]
 
 
 def status(configuration: Configuration, narrator: Narrator) -> Answer:
@@ -31,29 +37,9 @@ def status(configuration: Configuration, narrator: Narrator) -> Answer:
         fence = (position.schema or schema or backend.default_schema(connection), table)
         holders = backend.find_holders(connection, leader, fence)
         more = backend.others(connection, holders)
-        kept = left_in_the_middle(connection, position)
+        kept = recorded_statements(connection, position.name)
     verdict, warnings = _verdict(configuration, project, position)
     return _answer(position, verdict, holders, half_applied(position, verdict, kept), (*warnings, *more))
-
-
-def left_in_the_middle(connection: OwnConnection, position: Position) -> dict[Part, tuple[Kept, ...]]:
-    """Return what is kept of revisions that a run has begun."""
-    if not connection.backend.keeps_history or not connection.value(f"SELECT {may_read('statements')}"):
-        return {}
-    return kept_statements(connection.rows, position.name)
-
-
-def half_applied(
-    position: Position, verdict: Verdict | None, kept: dict[Part, tuple[Kept, ...]]
-) -> tuple[tuple[str, int], ...]:
-    """Return revisions that a run has begun and not ended, and how many statements of each are kept."""
-    pending = None if verdict is None else {step.revision.revision for step in verdict.steps}
-    return tuple(
-        (part.revision, len(rows))
-        for part, rows in kept.items()
-        if (part.revision in position.rows) == (part.direction == "downgrade")
-        and (pending is None or part.direction == "downgrade" or part.revision in pending)
-    )
 
 
 def _verdict(

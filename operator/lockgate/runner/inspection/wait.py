@@ -15,16 +15,14 @@ from lockgate.errors import DatabaseBusy, DatabaseUnreachable, InvalidRevisions,
 from lockgate.report import Report
 from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import Database, OwnConnection, parse_url
-from lockgate.runner.database.privileges import may_read
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
-from lockgate.runner.inspection.position import LOCK_TIMEOUT_MS, named_table
+from lockgate.runner.inspection.position import LOCK_TIMEOUT_MS, named_table, recorded_statements
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.output.publication import report_of
 from lockgate.runner.records.lineage import lineage_of
-from lockgate.runner.records.statements import kept_statements
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project, load_project
 from lockgate.runner.wording import counted
@@ -110,10 +108,8 @@ class Wait:
     def _read(self, connection: OwnConnection, project: Project | None) -> dict[str, tuple[str, ...]]:
         schema, table = named_table(self.configuration, project)
         found, self.rows = connection.backend.located(connection, schema, table)
-        self.half_back = set()
-        if connection.backend.keeps_history and connection.value(f"SELECT {may_read('statements')}"):
-            left = kept_statements(connection.rows, f"{found}.{table}")
-            self.half_back = {part.revision for part in left if part.direction == "downgrade"}
+        left = recorded_statements(connection, f"{found}.{table}")
+        self.half_back = {part.revision for part in left if part.direction == "downgrade"}
         return lineage_of(connection, found, table)
 
     def _missing(self, project: Project | None, own: plan.Parents, recorded: plan.Parents) -> str | None:
