@@ -7,7 +7,6 @@ import os
 import pty
 import signal
 import threading
-from dataclasses import replace
 
 import pytest
 
@@ -239,7 +238,7 @@ def test_unlock_leaves_a_session_alone_that_is_no_longer_the_one_that_was_shown(
 
         holder.execute("SET application_name = 'somebody else'")
         assert not end_session(connection, shown)
-        assert not end_session(connection, replace(shown, application_name="somebody else", since="2020-01-01"))
+        assert not end_session(connection, shown._replace(application_name="somebody else", since="2020-01-01"))
         holder.execute("RESET application_name")
         holder.execute(f"SELECT pg_advisory_unlock({LEADER})")
         assert not end_session(connection, shown)

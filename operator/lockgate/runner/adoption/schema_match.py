@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lockgate.errors import BaselineMismatch
 from lockgate.runner.adoption.inventory import Inventory, Name
@@ -14,8 +14,7 @@ __all__ = ["Comparison", "Existing", "compare_tables", "mismatch", "named_tables
 LISTED = 10
 
 
-@dataclass(frozen=True)
-class Existing:
+class Existing(NamedTuple):
     """A table that is there."""
 
     schema: str
@@ -25,8 +24,7 @@ class Existing:
     columns: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """What a revision has, against what is there."""
 
     wanted: int

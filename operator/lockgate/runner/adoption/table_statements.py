@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lockgate.runner.database.sql_text import unquoted
 
@@ -39,8 +39,7 @@ _DOUBTS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """What one statement does: ``create``, ``drop``, ``rename``, ``move``, ``add`` (a column), ``remove``, ...
 
     ``doubt``: nobody can tell, ``value`` is the statement. ``path``: the search_path. ``temporary``: no table to count.

@@ -27,8 +27,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from lockgate.errors import LockBusy
 from lockgate.runner.database.sql_text import THIS_DATABASE
@@ -60,8 +59,7 @@ class Lock(Protocol):
         """Say who has it, as far as can be seen."""
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(NamedTuple):
     """The session that has the lock."""
 
     pid: int

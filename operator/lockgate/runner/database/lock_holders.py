@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 __all__ = ["QUERY_LIMIT", "LockHolder"]
 
@@ -14,8 +14,7 @@ _FRACTION = re.compile(r"\.[0-9]+")
 """Of a second, which nobody reads."""
 
 
-@dataclass(frozen=True)
-class LockHolder:
+class LockHolder(NamedTuple):
     """A session that holds the leader lock or the fence."""
 
     lock: str
@@ -34,7 +33,7 @@ class LockHolder:
 
     def details(self) -> dict[str, object]:
         """Return it for JSON, without the key of the lock, which is an internal number."""
-        found = asdict(self)
+        found = self._asdict()
         del found["key"]
         return found
 

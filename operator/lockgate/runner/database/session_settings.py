@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from lockgate.runner.database import keepalive
 
@@ -29,8 +29,7 @@ LONGEST_MS = 2**31 - 1
 """What PostgreSQL takes as a time-out: 24 days."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Session settings of a run. Times in milliseconds, 0 means none."""
 
     resource: str = ""
@@ -41,7 +40,7 @@ class Settings:
 
     def named(self, role: str) -> Settings:
         """Return these settings for another role, for example ``leader`` or a revision."""
-        return replace(self, role=role)
+        return self._replace(role=role)
 
 
 def application_name(settings: Settings) -> str:

@@ -10,9 +10,8 @@ in the opposite order cannot lead to a deadlock, because this gives everything b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.database.backends.backend import Ask
@@ -47,8 +46,7 @@ _CONFLICTS = {
 """For each mode that can be declared, the modes of pg_locks that are in its way (PostgreSQL's manual, 13.3.1)."""
 
 
-@dataclass(frozen=True)
-class DeclaredLocks:
+class DeclaredLocks(NamedTuple):
     """What a revision file declares."""
 
     file: str

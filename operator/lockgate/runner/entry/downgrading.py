@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic.runtime.migration import MigrationStep
 from sqlalchemy import text
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Downgrade", "Undo", "refusal"]
 
 
-@dataclass(frozen=True)
-class Undo:
+class Undo(NamedTuple):
     """A revision to take back."""
 
     revision: str

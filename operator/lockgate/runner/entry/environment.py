@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
@@ -238,7 +237,7 @@ class EnvironmentEntry:
             raise self.refusal
         seen.unrecorded |= not look.may_write
         if self._sessions.journal.is_marked and look.may_keep:
-            connection.execute(text(statements.FORGET), asdict(seen.part))
+            connection.execute(text(statements.FORGET), seen.part._asdict())
             self._sessions.journal.is_marked = False
         if look.may_write and seen.step is not None:
             send(connection, _RECORD, self._record(seen, seen.step))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -30,6 +29,6 @@ def look_back(seen: Seen, context: MigrationContext, graph: plan.Parents) -> Non
         )
         for part in found:
             if (part.revision in applied) == (part.direction == "upgrade"):
-                connection.execute(text(statements.FORGET), asdict(part))
+                connection.execute(text(statements.FORGET), part._asdict())
             else:
                 seen.earlier[part] = found[part]

@@ -12,8 +12,7 @@ import contextlib
 import re
 import secrets
 import time
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -51,8 +50,7 @@ def is_patient(statement: str) -> bool:
     return "concurrently" in statement.lower() and bool(_PATIENT.match(without_comments(statement)))
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """A statement that runs, or ran last."""
 
     pid: int

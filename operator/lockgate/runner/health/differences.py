@@ -6,8 +6,7 @@ default and no comment is quoted: both are free text, and a name says enough.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Difference", "describe"]
 
@@ -15,8 +14,7 @@ _SIDES = {"add": "only in the models", "remove": "only in the database"}
 _KINDS = {"fk": "foreign key", "constraint": "constraint", "index": "index", "table_comment": "comment"}
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """One difference; schema and table are empty where it is about neither."""
 
     sentence: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lockgate.report import CheckResult
 from lockgate.runner.database import outcome
@@ -41,8 +41,7 @@ _UNVALIDATED = (
 )
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What checks need besides a connection."""
 
     before: Baseline

@@ -12,8 +12,7 @@ import functools
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy.engine.url import URL, make_url
@@ -39,8 +38,7 @@ _PORTS = {"mysql": 3306, "mariadb": 3306}
 _READS = re.compile(r"^\s*(?:SELECT|WITH)\b", re.IGNORECASE | re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """A pending revision."""
 
     revision: str

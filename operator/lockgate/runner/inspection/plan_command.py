@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 
 from sqlalchemy.engine.url import URL, make_url
 
@@ -114,7 +113,7 @@ def _answer(found: list[tuple[Position, Verdict]], planned: list[Planned], warni
     report = answered(reason, message, error=error, rows=rows, target=target, pending=len(planned), warnings=warnings)
     several = len(found) > 1
     lines = [line for number, item in enumerate(planned, 1) for line in _lines(number, len(planned), item, several)]
-    return Answer(report, {"plan": [asdict(item) for item in planned]}, tuple(lines))
+    return Answer(report, {"plan": [item._asdict() for item in planned]}, tuple(lines))
 
 
 def _said(found: list[tuple[Position, Verdict]], rows: tuple[str, ...], planned: list[Planned]) -> tuple[str, str]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 
@@ -45,8 +44,7 @@ LOCK_TIMEOUT_MS = 500
 """A look never stands in the queue for a table for longer: others would stand behind it, and it might not end."""
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(NamedTuple):
     """A version table and its rows; ``schema`` is empty where there is no such table."""
 
     schema: str
@@ -66,8 +64,7 @@ class Position:
         return ", ".join(self.rows) or "base"
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A position, against the revisions of an image."""
 
     target: tuple[str, ...]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from lockgate.runner.durations import parse_duration
 from lockgate.runner.invocation.checks import (
+    IMPLIED,
     Check,
     CommandCheck,
     ConstraintCheck,
@@ -39,7 +40,7 @@ def parse_checks(text: str) -> tuple[Check, ...]:
     checks = tuple(_check(position, item) for position, item in enumerate(items, 1))
     if any(isinstance(check, IndexCheck) for check in checks):
         return checks
-    return (IndexCheck(implied=True), *checks)
+    return (IMPLIED, *checks)
 
 
 def _check(position: int, item: Any) -> Check:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 __all__ = [
+    "IMPLIED",
     "Check",
     "CommandCheck",
     "ConstraintCheck",
@@ -17,8 +18,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class SqlCheck:
+class SqlCheck(NamedTuple):
     """A query whose first column of the first row must be, as text, what is expected."""
 
     name: str
@@ -26,18 +26,18 @@ class SqlCheck:
     expect: str = "true"
 
 
-@dataclass(frozen=True)
-class IndexCheck:
+class IndexCheck(NamedTuple):
     """No index may have become invalid by this run, except those named (``*``: all)."""
 
     name: str = "indexes"
     ignore: tuple[str, ...] = ()
-    implied: bool = field(default=False, compare=False)
-    """Nobody asked for it: it is on by default."""
 
 
-@dataclass(frozen=True)
-class ExistsCheck:
+IMPLIED = IndexCheck()
+"""The very check that is on by default, without anybody having asked for it."""
+
+
+class ExistsCheck(NamedTuple):
     """Tables, indexes and columns (``table.column``) that must be there, each with or without a schema."""
 
     name: str = "exists"
@@ -46,24 +46,21 @@ class ExistsCheck:
     columns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ConstraintCheck:
+class ConstraintCheck(NamedTuple):
     """No constraint may have become NOT VALID by this run, except those named (``*``: all)."""
 
     name: str = "constraints"
     ignore: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class DriftCheck:
+class DriftCheck(NamedTuple):
     """Models and database must not differ, except in tables, or in differences, that are named."""
 
     name: str = "drift"
     ignore: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class HttpCheck:
+class HttpCheck(NamedTuple):
     """A URL must answer with this status within ``timeout`` seconds. The URL may hold secrets."""
 
     name: str
@@ -72,8 +69,7 @@ class HttpCheck:
     timeout: float = 5.0
 
 
-@dataclass(frozen=True)
-class CommandCheck:
+class CommandCheck(NamedTuple):
     """A program must end with 0 within ``timeout`` seconds."""
 
     name: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.invocation.checks import Check
@@ -18,8 +17,7 @@ __all__ = ["Configuration", "read_configuration"]
 NO_FILE = FileSettings()
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(NamedTuple):
     """One command of `lockgate`. All times in seconds; 0 means none."""
 
     command: str

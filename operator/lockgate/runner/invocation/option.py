@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["GROUPS", "LOCKS", "OUTPUT", "POLICIES", "WHAT", "WHO", "OneOf", "Option", "variable_of"]
 
@@ -24,11 +23,11 @@ def variable_of(field: str) -> str:
     return f"LOCKGATE_{field.upper()}"
 
 
-@dataclass(frozen=True)
 class OneOf:
     """Reads a text that has to be one of these, as written."""
 
-    choices: tuple[str, ...]
+    def __init__(self, choices: tuple[str, ...]) -> None:
+        self.choices = choices
 
     def __call__(self, text: str) -> str:
         """Return the text; ValueError where it is none of them."""
@@ -37,8 +36,7 @@ class OneOf:
         return text
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One thing that can be said: as a flag, as a variable, in pyproject.toml. The first of these wins."""
 
     field: str

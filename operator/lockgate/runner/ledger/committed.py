@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import replace
 from typing import Any
 
 from lockgate.runner.database.sql_text import without_comments
@@ -168,7 +167,7 @@ class Ledger:
 
     def _taken_back(self, pending: list[Kept], *, partly: bool) -> None:
         """Follow a ROLLBACK statement; it does not say which statements came after the savepoint that it names."""
-        pending[:] = [replace(kept, state=STARTED) for kept in pending] if partly else []
+        pending[:] = [kept._replace(state=STARTED) for kept in pending] if partly else []
 
     def savepoint(self, key: int, name: str) -> None:
         """Note a savepoint of SQLAlchemy's."""

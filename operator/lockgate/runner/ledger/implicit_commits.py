@@ -7,7 +7,6 @@ success whether a transaction is open; after an error another statement has to b
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import Any
 
 from lockgate.runner.database.backends import backend_of
@@ -59,7 +58,7 @@ class Follower:
         if lost:
             # Nobody can ask the session any more. Sessions have one connection each, and this is the only one at work.
             for key, kept in tuple(self._running.items()):
-                self._ledger.committed_itself(key, replace(kept, state=STARTED))
+                self._ledger.committed_itself(key, kept._replace(state=STARTED))
             self._running.clear()
             return
         dbapi = dbapi_of(connection)

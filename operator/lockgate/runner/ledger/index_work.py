@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lockgate.runner.database.sql_text import NAME, literal, unquoted, without_comments
 
@@ -22,8 +22,7 @@ _REINDEX = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class IndexWork:
+class IndexWork(NamedTuple):
     """What a statement with CONCURRENTLY builds."""
 
     scope: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from lockgate.errors import HalfApplied
@@ -100,7 +99,7 @@ class Journal:
         if commits_by_itself(dbapi):
             self._announce(dbapi, kept, statement)
         elif commits_inside(statement):
-            self._record(dbapi, (*self._ledger.open(id(dbapi)), replace(kept, state=STARTED)))
+            self._record(dbapi, (*self._ledger.open(id(dbapi)), kept._replace(state=STARTED)))
         return None
 
     def _is_done(self, dbapi: Any, row: Kept, statement: str, parameters: Any) -> bool:
@@ -129,7 +128,7 @@ class Journal:
         else:
             question = proof(statement)
             if question is None or not raw(dbapi, question)[0][0]:  # or it would prove nothing later
-                self._record(dbapi, (replace(kept, state=STARTED),))
+                self._record(dbapi, (kept._replace(state=STARTED),))
 
     def after(self, connection: Any, cursor: Any, statement: str) -> None:
         """Take note of a statement that succeeded."""
@@ -141,7 +140,7 @@ class Journal:
         if kept is not None:
             # What the revision has read may be different once this is committed, and nobody can read it as it was.
             goes_by = cursor.description is not None or (self._ledger.has_read and not is_harmless(statement))
-            kept = replace(kept, row_count=_rows(cursor), returned_rows=goes_by)
+            kept = kept._replace(row_count=_rows(cursor), returned_rows=goes_by)
             if key in self._wrapped:
                 self._record(dbapi, (kept,))
                 raw(dbapi, "COMMIT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, Report
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Account", "Adopted", "run_report", "settle"]
 
 
-@dataclass(frozen=True)
-class Adopted:
+class Adopted(NamedTuple):
     """What was written into the version table."""
 
     revisions: tuple[str, ...]

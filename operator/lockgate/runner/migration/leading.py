@@ -6,7 +6,6 @@ What most runs never do, adopting a schema and taking revisions back, is importe
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
@@ -135,7 +134,7 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
     def enter() -> EnvironmentEntry:
         attempts = run.configuration.ddl_lock_attempts
         patience = lock_timeout_ms(run.account.attempts, run.settings.lock_timeout_ms, attempts)
-        run.sessions.settings = replace(run.settings, lock_timeout_ms=patience)
+        run.sessions.settings = run.settings._replace(lock_timeout_ms=patience)
         return EnvironmentEntry(
             project=project,
             course=course,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lockgate.errors import DatabaseBusy, DatabaseUnreachable, HalfApplied, LockgateError, MigrationFailed, NoProgress
 from lockgate.runner.database import outcome
@@ -26,8 +26,7 @@ from lockgate.runner.wording import counted
 __all__ = ["judge", "migrate"]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What to do after one entry into env.py."""
 
     done: bool = False

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -227,7 +227,7 @@ class Run:
     @property
     def details(self) -> dict[str, Any]:
         """What only a downgrade has to say, for JSON."""
-        return {"plan": [asdict(undo) for undo in self.planned]} if self.planned else {}
+        return {"plan": [undo._asdict() for undo in self.planned]} if self.planned else {}
 
     def report(self, reason: str, error: LockgateError | None = None) -> Report:
         """Tell what happened."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lockgate.report import Progress, Report
 from lockgate.runner.durations import spoken
@@ -35,8 +36,7 @@ class Row:
     """``failed`` or ``stopped``, where it did not end well; stands in the place of its time."""
 
 
-@dataclass(frozen=True)
-class Style:
+class Style(NamedTuple):
     """What the terminal can show."""
 
     unicode: bool = True

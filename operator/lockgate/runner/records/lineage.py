@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.database.privileges import may_read
@@ -45,8 +44,7 @@ def sources(query: Query, schema: str, table: str) -> dict[str, str]:
     return {revision: sha for revision, sha in found.items() if sha}
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """A revision as it was applied the last time; ``source`` is empty where it was not kept."""
 
     parents: tuple[str, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.database.privileges import may_read
@@ -22,8 +22,7 @@ TABLE = """
     )"""
 
 
-@dataclass(frozen=True)
-class Satisfied:
+class Satisfied(NamedTuple):
     """What a run with this digest left behind."""
 
     schema: str

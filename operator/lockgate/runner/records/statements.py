@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "DONE",
@@ -56,8 +55,7 @@ FORGET = (
 )
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A revision, in one direction, of one version table: what recorded statements are a part of."""
 
     version_table: str
@@ -66,8 +64,7 @@ class Part:
     direction: str = "upgrade"
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """A statement of a revision that leaves something behind."""
 
     position: int

@@ -8,7 +8,7 @@ compare with is kept until they have passed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lockgate.runner.database.connection import OwnConnection, database_error
 
@@ -22,8 +22,7 @@ TABLE = """
     )"""
 
 
-@dataclass(frozen=True)
-class Baseline:
+class Baseline(NamedTuple):
     """What was wrong in the database before the run: that is not the run's doing."""
 
     invalid_indexes: frozenset[str] = frozenset()

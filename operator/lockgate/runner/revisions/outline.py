@@ -14,9 +14,9 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import NamedTuple
 
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.database.database_url import PLACEHOLDERS, destination
@@ -37,8 +37,7 @@ _OPTIONS = (
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
 
-@dataclass(frozen=True)
-class Outline:
+class Outline(NamedTuple):
     """What is known without Alembic; each of these is the same as in `Project`."""
 
     digest: str

@@ -5,9 +5,8 @@ from __future__ import annotations
 import configparser
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alembic.config import CommandLine, Config
 from alembic.script import ScriptDirectory
@@ -23,8 +22,7 @@ from lockgate.runner.wording import sentence
 __all__ = ["Project", "load_project", "script_folders"]
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(NamedTuple):
     """What Alembic needs to run, and what Lockgate needs to know before it does."""
 
     config: Config

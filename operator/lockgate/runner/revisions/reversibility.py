@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Reversal", "differs_only_in_downgrade", "reads_files", "reversal"]
 
 
-@dataclass(frozen=True)
-class Reversal:
+class Reversal(NamedTuple):
     """What taking a revision back would come to."""
 
     obstacle: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from lockgate.errors import LockgateError
@@ -25,8 +24,7 @@ Key = int | str
 """Names a lock: a number, a name, or a file."""
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a session that env.py hands to Alembic."""
 
     fingerprint: str

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.database.backends.backend import Backend
-from lockgate.runner.invocation.checks import ConstraintCheck, IndexCheck
+from lockgate.runner.invocation.checks import IMPLIED, ConstraintCheck, IndexCheck
 from lockgate.runner.invocation.configuration import Configuration
 
 __all__ = ["fitted"]
@@ -21,11 +19,11 @@ def fitted(configuration: Configuration, backend: Backend) -> Configuration:
         )
     if backend.has_invalid_objects:
         return configuration
-    checks = tuple(check for check in configuration.checks if not (isinstance(check, IndexCheck) and check.implied))
+    checks = tuple(check for check in configuration.checks if check is not IMPLIED)
     for check in checks:
         if isinstance(check, (IndexCheck, ConstraintCheck)):
             raise InvalidConfiguration(
                 f"The health check {check.name!r} is not for {backend.spoken}, where what is there is always valid.",
                 advice="Leave it out.",
             )
-    return replace(configuration, checks=checks)
+    return configuration._replace(checks=checks)

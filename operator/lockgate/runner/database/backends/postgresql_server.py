@@ -7,7 +7,7 @@ advisory locks and then refuses the first DDL: both are asked before any lock is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lockgate.errors import DatabaseReadOnly, LockgateError, TransactionPooler, UnsupportedDatabase
 from lockgate.runner.database.connection import OwnConnection
@@ -26,8 +26,7 @@ FINGERPRINT = (
 PROBES = 3
 
 
-@dataclass(frozen=True)
-class Server:
+class Server(NamedTuple):
     """Facts about the server, as seen over one connection."""
 
     product: str
