@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import shutil
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -13,6 +11,7 @@ from lockgate import __version__
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.invocation.completion import SHELLS
 from lockgate.runner.invocation.help_texts import DESCRIPTIONS, EXAMPLES, EXIT_CODES, GENERAL, OF_ALEMBIC, SOURCES
+from lockgate.runner.invocation.nearest import nearest
 from lockgate.runner.invocation.option import GROUPS, OUTPUT, Option
 from lockgate.runner.invocation.options import COMMANDS, OPTIONS
 
@@ -27,6 +26,11 @@ class _Parser(argparse.ArgumentParser):
         """Report a bad command line like any other bad configuration, with our exit code."""
         raise InvalidConfiguration(f"{message[:1].upper()}{message[1:]}.", advice=f"See `{self.prog} --help`.")
 
+    def format_help(self) -> str:
+        """Wrap the texts only now that somebody reads them."""
+        self.description, self.epilog = _wrapped(self.description or ""), _wrapped(self.epilog or "")
+        return super().format_help()
+
 
 class _Help(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
@@ -39,6 +43,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 def _width() -> int:
+    import shutil  # noqa: PLC0415  # brings compression along, and most runs have nobody who asks for help
+
     return max(40, min(shutil.get_terminal_size().columns, WIDEST) - 1)
 
 
@@ -58,7 +64,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str | None]]:
         if argv[0] in OF_ALEMBIC:
             raise InvalidConfiguration(f"There is no command {argv[0]!r}.", advice=OF_ALEMBIC[argv[0]])
         raise _no_such("command", argv[0], list(DESCRIPTIONS), f"The commands: {', '.join(DESCRIPTIONS)}.")
-    known, rest = _parser().parse_known_args(list(argv))
+    known, rest = _parser(argv[0]).parse_known_args(list(argv))
     values = vars(known)
     command = str(values.pop("command"))
     if rest:
@@ -90,25 +96,28 @@ def glimpse(argv: Sequence[str]) -> dict[str, str]:
 
 
 def _no_such(what: str, said: str, known: list[str], otherwise: str) -> InvalidConfiguration:
-    near = difflib.get_close_matches(said, known, 1)
-    advice = f"Did you mean `{near[0]}`?" if near else otherwise
+    near = nearest(said, known)
+    advice = f"Did you mean `{near}`?" if near else otherwise
     return InvalidConfiguration(f"There is no {what} {said!r}.", advice=advice)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="lockgate", description=_wrapped(GENERAL), epilog=EXIT_CODES, formatter_class=_Help, allow_abbrev=False
-    )
+def _parser(first: str) -> argparse.ArgumentParser:
+    """Return what reads a command line with this ``first`` word: it knows all commands only where that is none."""
+    parser = _Parser(prog="lockgate", description=GENERAL, epilog=EXIT_CODES, formatter_class=_Help, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"lockgate {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for name, (summary, text) in DESCRIPTIONS.items():
-        examples = f"examples:\n{textwrap.indent(EXAMPLES[name], '  ')}\n" if name in EXAMPLES else ""
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="commands", prog="lockgate"
+    )
+    for name in [first] if first in DESCRIPTIONS else DESCRIPTIONS:
+        summary, text = DESCRIPTIONS[name]
+        examples = f"examples:\n{textwrap.indent(EXAMPLES[name], '  ')}" if name in EXAMPLES else ""
+        epilog = (examples, SOURCES, EXIT_CODES) if name in COMMANDS else (examples,)
         command = commands.add_parser(
             name,
             usage=" ".join(("lockgate", name, "[OPTIONS]", *_positional(name))),
             help=summary,
-            description=_wrapped(text),
-            epilog=f"{examples}{_wrapped(SOURCES)}\n\n{EXIT_CODES}" if name in COMMANDS else examples,
+            description=text,
+            epilog="\n\n".join(part.strip("\n") for part in epilog),
             formatter_class=_Help,
             allow_abbrev=False,
             add_help=False,
@@ -145,9 +154,9 @@ def _add(place: Any, option: Option) -> None:
 
 
 def _wrapped(text: str) -> str:
-    """Break paragraphs to the width of the terminal; lines that are indented stay as they are."""
+    """Break paragraphs to the width of the terminal; what has an indented line stays as it is."""
     paragraphs = text.strip().split("\n\n")
     return "\n\n".join(
-        paragraph if paragraph.startswith(" ") else textwrap.fill(paragraph, _width(), break_on_hyphens=False)
+        paragraph if "\n " in f"\n{paragraph}" else textwrap.fill(paragraph, _width(), break_on_hyphens=False)
         for paragraph in paragraphs
     )

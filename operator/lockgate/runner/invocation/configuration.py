@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.invocation.checks import Check
+from lockgate.runner.invocation.nearest import nearest
 from lockgate.runner.invocation.option import Option
 from lockgate.runner.invocation.options import OPTIONS
 from lockgate.runner.invocation.project_file import FileSettings
@@ -85,8 +85,8 @@ def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     found = []
     for name in sorted(set(environ) - known):
         if name.startswith("LOCKGATE_") and not name.startswith(("LOCKGATE_PORT", "LOCKGATE_SERVICE_")):
-            near = difflib.get_close_matches(name.removeprefix("LOCKGATE_"), [one[9:] for one in sorted(known)], 1, 0.8)
-            found += [(name, f"LOCKGATE_{one}") for one in near]
+            near = nearest(name.removeprefix("LOCKGATE_"), [one.removeprefix("LOCKGATE_") for one in known], 0.8)
+            found += [(name, f"LOCKGATE_{near}")] if near else []
     return found
 
 

@@ -6,7 +6,6 @@ run may stand there.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.errors import InvalidConfiguration
+from lockgate.runner.invocation.nearest import nearest
 from lockgate.runner.invocation.option import Option
 from lockgate.runner.invocation.options import OPTIONS
 
@@ -136,8 +136,8 @@ def _unknown(key: str, allowed: set[str], path: Path) -> InvalidConfiguration:
             f"{_place(key, path)} cannot stand in a file: a database URL holds a password.",
             advice="Put the URL into a variable, and that variable's name into `database-env`.",
         )
-    near = difflib.get_close_matches(key.lower().replace("_", "-"), sorted(allowed), 1, 0.5)
-    advice = f"Did you mean `{near[0]}`?" if near else f"The keys are {', '.join(sorted(allowed))}."
+    near = nearest(key.lower().replace("_", "-"), allowed, 0.5)
+    advice = f"Did you mean `{near}`?" if near else f"The keys are {', '.join(sorted(allowed))}."
     return InvalidConfiguration(f"{_place(key, path)} is no key.", advice=advice)
 
 
