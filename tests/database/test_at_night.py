@@ -110,6 +110,37 @@ def test_an_env_file_cannot_commit_what_is_left_of_a_revision(failure, written, 
     assert database.rows("SELECT revision FROM lockgate.history") == [("n1",)]
 
 
+@pytest.mark.parametrize(
+    "gives_back",
+    [
+        "op.execute('SELECT pg_advisory_unlock_all()')",
+        """
+with op.get_context().autocommit_block():
+    op.execute('DISCARD ALL')
+""",
+    ],
+)
+def test_a_revision_that_gives_back_its_lock_is_named_and_not_tried_again(gives_back, written, run, database):
+    folder = written(ENV, "op.execute('CREATE TABLE a ()')", f"{gives_back.strip()}\nop.execute('CREATE TABLE b ()')")
+
+    result = run(folder, "migrate")
+
+    assert (result.code, result.reason, result.report.attempts) == (20, "MigrationFailed", 1), result.output
+    assert "Revision n2 gave back the lock" in result.report.message
+    assert database.rows("SELECT to_regclass('a'), to_regclass('b')") == [("a", None)]
+
+
+@pytest.mark.parametrize(("style", "driver"), [("sync", "psycopg"), ("sync", "psycopg2"), ("async", "asyncpg")])
+def test_a_revision_may_forget_all_prepared_statements(style, driver, written, project, run, database):
+    env = (project(style) / "migrations" / "env.py").read_text()
+    tables = [f"op.execute('CREATE TABLE t{number} ()')" for number in range(7)]  # psycopg prepares what comes often
+
+    result = run(written(env, *tables, "op.execute('DEALLOCATE ALL')", "pass"), "migrate", driver=driver)
+
+    assert (result.code, result.report.reached) == (0, ("n9",)), result.output
+    assert database.rows("SELECT count(*) FROM lockgate.history") == [(9,)]
+
+
 @pytest.mark.parametrize("keeps", ["", "sys.modules.setdefault('kept', []).append(connection)"])
 def test_a_session_that_env_py_never_closes_does_not_keep_the_next_attempt_waiting(
     keeps, written, database, tried_again_behind_a_reader

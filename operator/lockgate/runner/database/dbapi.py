@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.elements import TextClause
 
 __all__ = ["asking", "dbapi_of", "raw", "send"]
+
+_numbers = itertools.count(1)
 
 
 def dbapi_of(connection: Any) -> Any:
@@ -25,7 +28,7 @@ def raw(connection: Any, sql: str) -> list[tuple[Any, ...]]:
     """Run a statement below SQLAlchemy's Connection: no events, no autobegin."""
     cursor = connection.cursor()
     try:
-        cursor.execute(sql)
+        cursor.execute(_once(connection, sql))
         # psycopg makes a description of each column only when asked for it.
         return list(cursor.fetchall()) if sql.startswith("SELECT ") or cursor.description else []
     finally:
@@ -40,11 +43,20 @@ def asking(connection: Any) -> Ask:
 def send(connection: Connection, statement: TextClause, row: Mapping[str, object]) -> None:
     """Run a statement with parameters as `raw` does; it is compiled once for all rows."""
     sql, order = _spelled(statement, connection.dialect)
-    cursor = dbapi_of(connection).cursor()
+    dbapi = dbapi_of(connection)
+    cursor = dbapi.cursor()
     try:
-        cursor.execute(sql, row if order is None else tuple(row[name] for name in order))
+        cursor.execute(_once(dbapi, sql), row if order is None else tuple(row[name] for name in order))
     finally:
         cursor.close()
+
+
+def _once(connection: Any, sql: str) -> str:
+    """Return a statement with a text that never comes twice, where the text decides what the server is asked for.
+
+    SQLAlchemy's adapter for asyncpg keeps each text prepared, and does not notice when a revision says DEALLOCATE ALL.
+    """
+    return f"{sql} /* {next(_numbers)} */" if hasattr(connection, "_prepared_statement_cache") else sql
 
 
 @functools.lru_cache(maxsize=8)

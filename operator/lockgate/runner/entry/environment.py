@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import text
 
-from lockgate.errors import DatabaseUnreachable, LockgateError
+from lockgate.errors import DatabaseUnreachable, LockgateError, MigrationFailed
 from lockgate.report import Applied
 from lockgate.runner.database.dbapi import asking, dbapi_of, send
 from lockgate.runner.entry.arrival import arrive, keep_settings
@@ -34,13 +34,14 @@ from lockgate.runner.revisions.project import Project
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
+    from sqlalchemy.engine import Connection
 
     from lockgate.runner.entry.course import Course
 
 __all__ = ["EnvironmentEntry"]
 
 
-_RECORD = text(history.INSERT)
+_RECORD, _FORGET = text(history.INSERT), text(statements.FORGET)
 
 
 class EnvironmentEntry:
@@ -231,17 +232,28 @@ class EnvironmentEntry:
         look = seen.arrival.backend.look_again(asking(dbapi_of(connection)), seen.arrival.fence, following)
         seen.is_prepared = look.is_prepared
         if not look.fenced:
-            self.refusal = DatabaseUnreachable(
-                "The session that held the lock was lost during a revision, which is rolled back."
-            )
+            self.refusal = self._without_fence(connection, seen)
             raise self.refusal
         seen.unrecorded |= not look.may_write
         if self._sessions.journal.is_marked and look.may_keep:
-            connection.execute(text(statements.FORGET), seen.part._asdict())
+            send(connection, _FORGET, seen.part._asdict())
             self._sessions.journal.is_marked = False
         if look.may_write and seen.step is not None:
             send(connection, _RECORD, self._record(seen, seen.step))
         self._sessions.unfinished.end(dbapi_of(connection))
+
+    def _without_fence(self, connection: Connection, seen: Seen) -> LockgateError:
+        """Return why the fence is gone: the session that had it is, or its own revision gave it back."""
+        session = seen.arrival.backend.session_of(asking(dbapi_of(connection)))
+        if session != connection.info.get("lockgate_session"):
+            return DatabaseUnreachable(
+                "The session that held the lock was lost during a revision, which is rolled back."
+            )
+        return MigrationFailed(
+            f"Revision {seen.part.revision} gave back the lock under which it runs, and is rolled back.",
+            advice="It says DISCARD ALL, or releases all locks of its session, as pg_advisory_unlock_all() does: leave"
+            " that out (DISCARD PLANS and RESET ALL keep locks).",
+        )
 
     def _record(self, seen: Seen, step: RevisionStep) -> dict[str, object]:
         revision = step.revision.revision
