@@ -23,8 +23,22 @@ class History:
     plain: Callable[[str], Command]
     """`alembic upgrade heads`, or the nearest thing to it that the project has."""
     lockgate: Callable[[str], Command]
+    bare: Callable[[str], Command]
+    """Python that imports the history's driver, connects, and ends: the least that a runner costs."""
     database: Callable[[], str]
     """Makes a database where nothing of the history is applied."""
+
+
+PSYCOPG = "import sys, psycopg; psycopg.connect(sys.argv[1]).execute('SELECT 1')"
+ASYNCPG = """
+import asyncio, sys, asyncpg
+
+async def look():
+    connection = await asyncpg.connect(sys.argv[1])
+    await connection.execute('SELECT 1')
+
+asyncio.run(look())
+"""
 
 
 def mlflow(server: Server, python: Path | None = None) -> History:
@@ -51,6 +65,7 @@ def mlflow(server: Server, python: Path | None = None) -> History:
         "mlflow",
         lambda url: command((*ALEMBIC, "upgrade", "head"), url),
         lambda url: command((*LOCKGATE, "migrate"), url),
+        lambda url: command(("-P", "-c", PSYCOPG, server.plain(url)), url),
         lambda: server.database(template=base.rpartition("/")[2]),
     )
 
@@ -81,6 +96,7 @@ def prefect(server: Server) -> History:
         "prefect",
         lambda url: command(("-P", "-c", own), url),
         lambda url: command((*LOCKGATE, "migrate", "--database-env", variable), url),
+        lambda url: command(("-P", "-c", ASYNCPG, server.plain(url)), url),
         lambda: server.database("asyncpg"),
     )
 
@@ -95,6 +111,7 @@ def own(server: Server, folder: Path, **environ: str) -> History:
         folder.name,
         lambda url: command((*ALEMBIC, "upgrade", "heads"), url),
         lambda url: command((*LOCKGATE, "migrate"), url),
+        lambda url: command(("-P", "-c", PSYCOPG, server.plain(url)), url),
         server.database,
     )
 

@@ -94,6 +94,11 @@ class Server:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return str(self._server.url(name, driver))
 
+    def drop(self, url: str) -> None:
+        """Drop a database that is not needed any more: some of them are large."""
+        with psycopg.connect(self.plain(self._server.url("postgres")), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
     @staticmethod
     def plain(url: str) -> str:
         """Return the URL for psycopg."""

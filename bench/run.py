@@ -30,8 +30,8 @@ FIGURES: dict[str, Work] = {
     "full mlflow": lambda server: [full_upgrade(mlflow(server))],
     "full prefect": lambda server: [full_upgrade(prefect(server))],
     "cpu": lambda server: [_cpu(server)],
-    "runners prefect": lambda server: runners_at_once(prefect(server)),
-    "runners orders": lambda server: runners_at_once(own(server, PROJECTS / "orders")),
+    "runners prefect": lambda server: runners_at_once(server, prefect(server)),
+    "runners orders": lambda server: runners_at_once(server, own(server, PROJECTS / "orders")),
     "stall": stall,
     "dead": lambda server: [dead_holder(server)],
 }

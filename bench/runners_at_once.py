@@ -4,29 +4,50 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 
 import psycopg
 from histories import History
-from measuring import Figure, Server, run
+from measuring import Command, Figure, Server, run
 
 
-def runners_at_once(history: History, count: int = 30, rounds: int = 3) -> list[Figure]:
-    """Measure until the last has ended; who failed, and whether each revision was applied once, are figures as well."""
-    ratios, failed, repeated = [], 0, 0
-    run(history.lockgate(history.database()))
+def runners_at_once(server: Server, history: History, count: int = 30, rounds: int = 3) -> list[Figure]:
+    """Measure until the last has ended; who failed, and whether each revision was applied once, are figures as well.
+
+    As many processes that only import the driver and connect show what no runner can do without on the same machine.
+    """
+    ratios, bare, failed, repeated = [], [], 0, 0
+    server.drop(_one(history)[1])
     for _ in range(rounds):
-        alone = run(history.lockgate(history.database())).seconds
+        alone, url = _one(history)
+        server.drop(url)
         url = history.database()
-        start = time.perf_counter()
-        processes = [history.lockgate(url).start() for _ in range(count)]
-        failed += sum(process.wait() != 0 for process in processes)
-        ratios.append((time.perf_counter() - start) / alone)
-        with psycopg.connect(Server.plain(url)) as connection:
+        seconds, codes = _all_at_once(history.lockgate, url, count)
+        ratios.append(seconds / alone)
+        failed += sum(code != 0 for code in codes)
+        bare.append(_all_at_once(history.bare, url, count)[0] / alone)
+        with psycopg.connect(server.plain(url)) as connection:
             row = connection.execute("SELECT count(*) - count(DISTINCT revision) FROM lockgate.history").fetchone()
         repeated += row[0] if row else 0
+        server.drop(url)
     name = f"{count} runners at once, {history.name}"
     return [
         Figure(name, statistics.median(ratios), 1.3, "x the time of one"),
         Figure(f"{name}: failed", float(failed), 0.0, "processes"),
         Figure(f"{name}: applied twice", float(repeated), 0.0, "revisions"),
+        Figure(f"{count} that only connect, {history.name}", statistics.median(bare), None, "x the time of one"),
     ]
+
+
+def _one(history: History) -> tuple[float, str]:
+    """Return the time of one runner, and the URL of its database."""
+    url = history.database()
+    return run(history.lockgate(url)).seconds, url
+
+
+def _all_at_once(command: Callable[[str], Command], url: str, count: int) -> tuple[float, list[int]]:
+    """Return the time until the last has ended, and the exit codes."""
+    start = time.perf_counter()
+    processes = [command(url).start() for _ in range(count)]
+    codes = [process.wait() for process in processes]
+    return time.perf_counter() - start, codes
