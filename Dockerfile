@@ -13,13 +13,8 @@ COPY operator /build/source/operator
 RUN /build/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /build/wheel /build/source \
  && /build/tools/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index /build/wheel/lockgate-*.whl
 
-# The runner: the package without what only the operator needs. Fixed times make the archive the same for the same source.
-RUN mkdir -p /build/runner/lockgate /opt/lockgate && cd /build/source/operator \
- && cp -r lockgate/__init__.py lockgate/errors.py lockgate/report.py lockgate/runner /build/runner/lockgate/ \
- && find /build/runner -exec touch --date=@315532800 {} + \
- && python3 -m zipapp /build/runner --python "/usr/bin/env python3" --main lockgate.runner.command_line:main \
-      --output /opt/lockgate/lockgate.pyz \
- && chmod 755 /opt/lockgate/lockgate.pyz
+# The runner as one file.
+RUN mkdir -p /opt/lockgate && python3 /build/source/operator/runner_archive.py /opt/lockgate/lockgate.pyz
 
 # Byte code that does not depend on file times (but none for the thousand models of the Kubernetes client, which the operator
 # does not load), and nothing that is only for developers.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-import zipapp
 from dataclasses import replace
 from pathlib import Path
 
 from histories import History
-from measuring import ROOT, Command, Figure, Ran, in_turn, median_ratio, run
+from measuring import Command, Figure, Ran, in_turn, median_ratio, run
+
+import runner_archive
 
 ROUNDS = 7
 
@@ -21,17 +21,18 @@ def no_op(history: History, label: str = "") -> Figure:
     return _ratio(history, history.lockgate(url), url, f"no-op run, {history.name}{label}")
 
 
-def no_op_of_zipapp(history: History) -> Figure:
-    """Measure what runs in other people's images: one file, whose bytecode Python cannot keep."""
+def no_op_of_zipapp(history: History, label: str = "", *, byte_code: bool = True) -> Figure:
+    """Measure what runs in other people's images: one file, with the byte code of one version of Python."""
     with tempfile.TemporaryDirectory() as folder:
-        archive = _archive(Path(folder))
+        archive = Path(folder) / "lockgate.pyz"
+        runner_archive.build(archive, byte_code=byte_code)
         url = history.database()
         command = history.lockgate(url)
         words = (command.words[0], str(archive), *command.words[4:])
         environ = {**command.environ, "PYTHONPATH": ""}
         zipped = replace(command, words=words, environ=environ)
         run(zipped)
-        return _ratio(history, zipped, url, f"no-op run as a zipapp, {history.name}")
+        return _ratio(history, zipped, url, f"no-op run as a zipapp, {history.name}{label}")
 
 
 def _ratio(history: History, ours: Command, url: str, name: str) -> Figure:
@@ -41,17 +42,3 @@ def _ratio(history: History, ours: Command, url: str, name: str) -> Figure:
     rounds = in_turn(ROUNDS, lambda: run(ours), plain)
     ratio = median_ratio((first.seconds, second.seconds) for first, second in rounds)
     return Figure(name, ratio, 0.15, "x plain Alembic's time")
-
-
-def _archive(folder: Path) -> Path:
-    """Build the archive as the operator's image does."""
-    source = ROOT / "operator" / "lockgate"
-    for name in ("__init__.py", "errors.py", "report.py", "runner"):
-        target = folder / "app" / "lockgate" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if name == "runner":
-            shutil.copytree(source / name, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source / name, target)
-    zipapp.create_archive(folder / "app", folder / "lockgate.pyz", main="lockgate.runner.command_line:main")
-    return folder / "lockgate.pyz"

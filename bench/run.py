@@ -25,7 +25,10 @@ Work = Callable[[Server], Sequence[Figure]]
 
 FIGURES: dict[str, Work] = {
     "no-op mlflow": lambda server: [no_op(mlflow(server))],
-    "no-op zipapp mlflow": lambda server: [no_op_of_zipapp(mlflow(server))],
+    "no-op zipapp mlflow": lambda server: [
+        no_op_of_zipapp(mlflow(server)),
+        no_op_of_zipapp(mlflow(server), ", another Python", byte_code=False),
+    ],
     "no-op prefect": lambda server: [no_op(prefect(server))],
     "full mlflow": lambda server: [full_upgrade(mlflow(server))],
     "full prefect": lambda server: [full_upgrade(prefect(server))],

@@ -6,10 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
-import zipapp
-from pathlib import Path
 
 import pytest
+
+import runner_archive
 
 OLDEST = ("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2")
 MLFLOW = ("mlflow-skinny==3.17.2", "alembic>=1.16", "sqlalchemy>=2.0", "psycopg[binary]>=3.2")
@@ -40,16 +40,9 @@ def test_the_oldest_alembic_and_sqlalchemy_report_a_failure_the_same(environment
     )
 
 
-def test_the_zipapp_ends_with_the_exit_code(tmp_path, project, database):
-    source = Path(__file__).parents[2] / "operator" / "lockgate"
-    for path in [
-        *(source / name for name in ("__init__.py", "errors.py", "report.py")),
-        *source.glob("runner/**/*.py"),
-    ]:
-        copy = tmp_path / "app" / "lockgate" / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    zipapp.create_archive(tmp_path / "app", tmp_path / "lockgate.pyz", main="lockgate.runner.command_line:main")
+@pytest.mark.parametrize("byte_code", [True, False], ids=["this Python", "another Python"])
+def test_the_zipapp_ends_with_the_exit_code(byte_code, tmp_path, project, database):
+    runner_archive.build(tmp_path / "lockgate.pyz", byte_code=byte_code)
 
     def code(*arguments):
         command = [sys.executable, "-I", tmp_path / "lockgate.pyz", *arguments]
