@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["NAME", "THIS_DATABASE", "literal", "quoted", "unquoted", "without_comments"]
+__all__ = ["NAME", "THIS_DATABASE", "literal", "quoted", "unquoted", "without_comments", "without_literals"]
 
 NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 """Regular expression: one name, in quotes or without."""
@@ -12,7 +12,13 @@ NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 THIS_DATABASE = "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
 """SQL: the number by which pg_locks names the database of the session that asks."""
 
-_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+# What has no end goes to the end of the text: looking for it again and again would take the square of its length.
+_LITERAL = (
+    r"\b[eE]'(?:\\.|[^'\\])*(?:'|\Z)|'[^']*(?:'|\Z)|\"[^\"]*(?:\"|\Z)"
+    r"|\$(?P<tag>(?:[A-Za-z_]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)"
+)
+_COMMENT = re.compile(rf"(?P<literal>{_LITERAL})|/\*.*?(?:\*/|\Z)|--[^\n]*", re.DOTALL)
+_TEXTS = re.compile(_LITERAL, re.DOTALL)
 
 
 def quoted(name: str) -> str:
@@ -32,4 +38,11 @@ def literal(text: str) -> str:
 
 def without_comments(statement: str) -> str:
     """Return a statement with a blank in the place of each comment."""
-    return _COMMENT.sub(" ", statement)
+    if "--" not in statement and "/*" not in statement:
+        return statement
+    return _COMMENT.sub(lambda found: found["literal"] or " ", statement)
+
+
+def without_literals(statement: str) -> str:
+    """Return a statement, without comments already, with a blank in the place of each literal and function body."""
+    return _TEXTS.sub(" ", statement)

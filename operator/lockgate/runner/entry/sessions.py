@@ -50,6 +50,12 @@ def is_patient(statement: str) -> bool:
     return "concurrently" in statement.lower() and bool(_PATIENT.match(without_comments(statement)))
 
 
+def _may_lift(statement: str) -> bool:
+    """Return whether another time-out for locks may count now; a long statement is not searched without a reason."""
+    lower = statement.lower()
+    return any(word in lower for word in ("timeout", "reset", "discard")) and bool(_LIFTS.search(statement))
+
+
 class Statement(NamedTuple):
     """A statement that runs, or ran last."""
 
@@ -195,7 +201,7 @@ class EnvironmentSessions:
             self.preparation.done(connection, statement)  # before it is settled: the next try leaves it out then
         self.journal.after(connection, cursor, statement)
         _restore(connection)
-        if _LIFTS.search(statement):
+        if _may_lift(statement):
             settings = self.settings.named(self.journal.revision)
             backend_of(connection.dialect.name).prepare(asking(dbapi_of(connection)), settings)
         if awaited:

@@ -12,8 +12,8 @@ import functools
 import re
 from typing import Any
 
-from lockgate.runner.database.sql_text import without_comments
-from lockgate.runner.records.statements import STARTED, Kept, digest
+from lockgate.runner.database.sql_text import without_comments, without_literals
+from lockgate.runner.records.statements import STARTED, TEXT_LIMIT, Kept, digest
 
 __all__ = [
     "Ledger",
@@ -25,6 +25,9 @@ __all__ = [
     "only_reads",
     "reads_table",
 ]
+
+LONGEST_TEXT = 100_000
+"""Characters of a statement up to which all of it is kept until its revision ends."""
 
 _READS = re.compile(
     r"(?:SHOW|SET|RESET|BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|LOCK|UNLOCK|DISCARD|PRAGMA|USE|DESC|DESCRIBE)\b"
@@ -99,9 +102,15 @@ PSYCOPG2_BEGUN = 2
 """psycopg2.extensions.STATUS_BEGIN."""
 
 
+@functools.lru_cache(maxsize=4)
 def commits_inside(statement: str) -> bool:
     """Return whether a statement is, or contains, a COMMIT."""
-    return bool(_COMMITS.search(bare(statement)))
+    text = bare(statement)
+    lower = text.lower()  # a word is found in megabytes sooner than an expression
+    if not ("commit" in lower or lower.startswith("end")) or not _COMMITS.search(text):
+        return False
+    # The body of a procedure commits when that is called, and a text about git never.
+    return bool(_COMMITS.search(without_literals(text).strip(" \t\r\n;")))
 
 
 class Ledger:
@@ -143,7 +152,9 @@ class Ledger:
             self.has_read |= reads_table(statement)
             return None
         self._position += 1
-        return Kept(self._position, statement, self._salt, digest(self._salt, statement, parameters))
+        # A data migration may send more than the process has memory for; the semicolon says that more came after it.
+        text = statement if len(statement) <= LONGEST_TEXT else f"{statement[:TEXT_LIMIT]} ; ..."
+        return Kept(self._position, text, self._salt, digest(self._salt, statement, parameters))
 
     def has_open(self, key: int) -> bool:
         """Return whether a transaction with statements of the revision is open on this connection."""

@@ -19,6 +19,7 @@ __all__ = [
     "FORGET",
     "STARTED",
     "TABLE",
+    "TEXT_LIMIT",
     "Kept",
     "Part",
     "digest",

@@ -38,7 +38,7 @@ IDLE_SECONDS = 28800
 """The server's own default; installations set less."""
 
 _FINGERPRINT = "concat_ws(' ', DATABASE(), @@hostname, @@port, @@datadir, @@server_id)"
-_COMMENT = re.compile(r"/\*M?!\d*|/\*.*?\*/|--\s[^\n]*|#[^\n]*", re.DOTALL)
+_COMMENT = re.compile(r"/\*M?!\d*|/\*.*?(?:\*/|\Z)|--\s[^\n]*|#[^\n]*", re.DOTALL)
 """What is in ``/*! ... */`` is executed."""
 _COMMITS = re.compile(
     r"(?:ALTER|ANALYZE|BEGIN|CACHE|CHANGE|CHECK|COMMIT|FLUSH|GRANT|IMPORT|INSTALL|LOAD\s+INDEX|LOCK|OPTIMIZE|RENAME"
