@@ -27,6 +27,34 @@ from lockgate.report import Report, read_report
 
 TESTS = Path(__file__).parent.parent
 LOCKGATE = "from lockgate.runner.command_line import main; main()"
+WRITTEN_ENV = """
+import os
+
+from alembic import context
+from sqlalchemy import create_engine, pool, text
+
+engine = create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool)
+with engine.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+WRITTEN_REVISION = """
+import os
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = {revision!r}
+down_revision = {parent!r}
+{head}
+
+def upgrade():
+{upgrade}
+
+def downgrade():
+{downgrade}
+"""
 
 
 def _load(name: str) -> ModuleType:
@@ -283,6 +311,33 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """Write a project of revisions, by what they do, with what stands before their functions; and its env.py."""
+
+    def indented(body: str) -> str:
+        return "".join(f"    {line}\n" for line in body.strip().splitlines())
+
+    def write(*revisions: str | tuple[str, str], env: str = WRITTEN_ENV, downgrade: str = "pass") -> Path:
+        versions = tmp_path / "written" / "migrations" / "versions"
+        versions.mkdir(parents=True)
+        (versions.parent / "env.py").write_text(env)
+        (versions.parent.parent / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
+        for number, revision in enumerate(revisions, 1):
+            head, upgrade = revision if isinstance(revision, tuple) else ("", revision)
+            text = WRITTEN_REVISION.format(
+                revision=f"n{number}",
+                parent=f"n{number - 1}" if number > 1 else None,
+                head=head,
+                upgrade=indented(upgrade),
+                downgrade=indented(downgrade),
+            )
+            (versions / f"n{number}.py").write_text(text)
+        return versions.parent.parent
+
+    return write
+
+
+@pytest.fixture
 def start(database: TestDatabase) -> Iterator[Starter]:
     """Start `lockgate` in a project; whatever still runs at the end of the test is killed."""
     started: list[Process] = []
@@ -326,6 +381,22 @@ def run(start: Starter) -> Runner:
         return start(folder, *arguments, **more).end()
 
     return run_one
+
+
+@pytest.fixture
+def tried_again_behind_a_reader(start, database, eventually):
+    """Run a project whose revisions alter the table ``a``, until a reader of that has made it try again."""
+
+    def ended(folder: Path):
+        with database.connect() as reader:
+            reader.execute("SELECT FROM a")
+            process = start(folder)
+            eventually(lambda: any('"retrying"' in line for line in process.lines))
+            reader.rollback()
+
+            return process.end()
+
+    return ended
 
 
 @pytest.fixture(scope="session")

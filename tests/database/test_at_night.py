@@ -4,83 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-ENV = """
-import os
-
-from alembic import context
-from sqlalchemy import create_engine, pool, text
-
-engine = create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool)
-with engine.connect() as connection:
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-"""
-REVISION = """
-import os
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = {revision!r}
-down_revision = {parent!r}
-{head}
-
-def upgrade():
-{upgrade}
-
-def downgrade():
-{downgrade}
-"""
 RESUME = {"LOCKGATE_HALF_APPLIED": "Resume"}
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Callable[..., Path]:
-    """Write a project: its env.py, and what its revisions do, with what stands before their functions."""
-
-    def indented(body: str) -> str:
-        return "".join(f"    {line}\n" for line in body.strip().splitlines())
-
-    def write(env: str, *revisions: str | tuple[str, str], downgrade: str = "pass") -> Path:
-        versions = tmp_path / "written" / "migrations" / "versions"
-        versions.mkdir(parents=True)
-        (versions.parent / "env.py").write_text(env)
-        (versions.parent.parent / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
-        for number, revision in enumerate(revisions, 1):
-            head, upgrade = revision if isinstance(revision, tuple) else ("", revision)
-            text = REVISION.format(
-                revision=f"n{number}",
-                parent=f"n{number - 1}" if number > 1 else None,
-                head=head,
-                upgrade=indented(upgrade),
-                downgrade=indented(downgrade),
-            )
-            (versions / f"n{number}.py").write_text(text)
-        return versions.parent.parent
-
-    return write
-
-
-@pytest.fixture
-def tried_again_behind_a_reader(start, database, eventually):
-    """Run a project whose revisions alter the table ``a``, until a reader of that has made it try again."""
-
-    def ended(folder: Path):
-        with database.connect() as reader:
-            reader.execute("SELECT FROM a")
-            process = start(folder)
-            eventually(lambda: any('"retrying"' in line for line in process.lines))
-            reader.rollback()
-
-            return process.end()
-
-    return ended
 
 
 SWALLOWS = """
@@ -100,7 +27,7 @@ with create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool).begin() 
 
 @pytest.mark.parametrize("failure", ["raise ValueError('no')", "op.execute('SELECT pg_advisory_unlock_all()')"])
 def test_an_env_file_cannot_commit_what_is_left_of_a_revision(failure, written, run, database):
-    folder = written(SWALLOWS, "op.execute('CREATE TABLE a ()')", f"op.execute('CREATE TABLE b ()')\n{failure}")
+    folder = written("op.execute('CREATE TABLE a ()')", f"op.execute('CREATE TABLE b ()')\n{failure}", env=SWALLOWS)
 
     result = run(folder, "migrate", "--ddl-lock-attempts", "2")
 
@@ -121,24 +48,13 @@ with op.get_context().autocommit_block():
     ],
 )
 def test_a_revision_that_gives_back_its_lock_is_named_and_not_tried_again(gives_back, written, run, database):
-    folder = written(ENV, "op.execute('CREATE TABLE a ()')", f"{gives_back.strip()}\nop.execute('CREATE TABLE b ()')")
+    folder = written("op.execute('CREATE TABLE a ()')", f"{gives_back.strip()}\nop.execute('CREATE TABLE b ()')")
 
     result = run(folder, "migrate")
 
     assert (result.code, result.reason, result.report.attempts) == (20, "MigrationFailed", 1), result.output
     assert "Revision n2 gave back the lock" in result.report.message
     assert database.rows("SELECT to_regclass('a'), to_regclass('b')") == [("a", None)]
-
-
-@pytest.mark.parametrize(("style", "driver"), [("sync", "psycopg"), ("sync", "psycopg2"), ("async", "asyncpg")])
-def test_a_revision_may_forget_all_prepared_statements(style, driver, written, project, run, database):
-    env = (project(style) / "migrations" / "env.py").read_text()
-    tables = [f"op.execute('CREATE TABLE t{number} ()')" for number in range(7)]  # psycopg prepares what comes often
-
-    result = run(written(env, *tables, "op.execute('DEALLOCATE ALL')", "pass"), "migrate", driver=driver)
-
-    assert (result.code, result.report.reached) == (0, ("n9",)), result.output
-    assert database.rows("SELECT count(*) FROM lockgate.history") == [(9,)]
 
 
 @pytest.mark.parametrize("keeps", ["", "sys.modules.setdefault('kept', []).append(connection)"])
@@ -159,7 +75,7 @@ with context.begin_transaction():
     context.run_migrations()
 """
     database.rows("CREATE TABLE a ()")
-    folder = written(env, "op.execute('ALTER TABLE a ADD COLUMN b integer')")
+    folder = written("op.execute('ALTER TABLE a ADD COLUMN b integer')", env=env)
     result = tried_again_behind_a_reader(folder)
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
@@ -169,7 +85,6 @@ with context.begin_transaction():
 def test_a_revision_that_went_by_what_it_had_read_is_not_continued(written, run, database):
     database.rows("CREATE TABLE t AS SELECT 10 AS id")
     folder = written(
-        ENV,
         """
 newest = op.get_bind().execute(sa.text('SELECT max(id) FROM t')).scalar()
 with op.get_context().autocommit_block():
@@ -191,7 +106,6 @@ op.execute(f'CREATE TABLE found AS SELECT {newest} AS newest')
 def test_an_index_that_somebody_dropped_after_a_failure_is_built_again(written, run, database):
     database.rows("CREATE TABLE t (a integer, b integer)")
     folder = written(
-        ENV,
         """
 with op.get_context().autocommit_block():
     op.execute('CREATE INDEX CONCURRENTLY t_a ON t (a)')
@@ -214,7 +128,6 @@ with op.get_context().autocommit_block():
 def test_a_revision_that_declares_locks_is_continued_like_any_other(written, run, database):
     database.rows("CREATE TABLE t (a integer)")
     folder = written(
-        ENV,
         (
             "lockgate_locks = ('t',)",
             """
@@ -236,7 +149,7 @@ if os.environ.get('FAIL'):
 
 def test_a_time_out_that_a_revision_lifts_is_set_again(written, database, tried_again_behind_a_reader):
     database.rows("CREATE TABLE a ()")
-    folder = written(ENV, "op.execute('SET lock_timeout = 0')\nop.execute('ALTER TABLE a ADD COLUMN b integer')")
+    folder = written("op.execute('SET lock_timeout = 0')\nop.execute('ALTER TABLE a ADD COLUMN b integer')")
     result = tried_again_behind_a_reader(folder)
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
@@ -248,7 +161,7 @@ def test_a_revision_that_runs_once_more_finds_its_module_as_it_was(written, data
 op.bulk_insert(sa.table('words', sa.column('word')), [{'word': word} for word in WORDS])
 op.execute('ALTER TABLE a ADD COLUMN b integer')
 """
-    folder = written(ENV, ("WORDS = iter(['one', 'two'])", upgrade))
+    folder = written(("WORDS = iter(['one', 'two'])", upgrade))
     result = tried_again_behind_a_reader(folder)
 
     assert result.code == 0, result.output
@@ -272,7 +185,7 @@ for tenant in tenants:
             context.run_migrations()
 """
     database.rows("CREATE TABLE tenants AS SELECT 'one' AS name; CREATE SCHEMA one; CREATE SCHEMA two")
-    folder = written(env, "pass")
+    folder = written("pass", env=env)
     run(folder)
     database.rows("INSERT INTO tenants VALUES ('two')")
 
@@ -284,7 +197,6 @@ for tenant in tenants:
 
 def test_a_schema_that_is_half_taken_back_is_no_schema_to_start_with(written, run, database):
     folder = written(
-        ENV,
         "op.execute('CREATE TABLE a ()')\nop.execute('CREATE TABLE b ()')",
         downgrade="""
 with op.get_context().autocommit_block():
@@ -308,7 +220,7 @@ op.execute('DROP TABLE b')
 
 
 def test_nobody_waits_for_a_version_table_that_is_locked(written, run, start, database, eventually):
-    folder = written(ENV, "op.execute('CREATE TABLE a ()')")
+    folder = written("op.execute('CREATE TABLE a ()')")
     run(folder)
     with database.connect() as somebody:
         somebody.execute("LOCK TABLE alembic_version, lockgate.history IN ACCESS EXCLUSIVE MODE")
@@ -326,7 +238,7 @@ def test_nobody_waits_for_a_version_table_that_is_locked(written, run, start, da
 
 @pytest.mark.skipif("LOCKGATE_TEST_POSTGRES_URL" in os.environ, reason="the server may be on another machine")
 def test_wait_ends_also_where_the_server_stands_still(written, start, database, eventually):
-    folder = written(ENV, "pass")
+    folder = written("pass")
     process = start(folder, "wait", "--timeout", "2s")
     looks = (
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'lockgate%wait'"

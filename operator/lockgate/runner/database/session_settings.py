@@ -85,10 +85,11 @@ def settings_statement(settings: Settings) -> str:
 def named_and_read(settings: Settings) -> str:
     """Return columns of a SELECT that name the session, and then read what a revision may have set otherwise."""
     return (
-        f"set_config('application_name', {_quoted(application_name(settings))}, false),"
-        " current_setting('lock_timeout'),"
-        " current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'),"
-        " current_setting('client_connection_check_interval', true)"
+        f"set_config('application_name', {_quoted(application_name(settings))}, false) AS named,"
+        " current_setting('lock_timeout') AS locks,"
+        " current_setting('statement_timeout') AS statements,"
+        " current_setting('idle_in_transaction_session_timeout') AS idle,"
+        " current_setting('client_connection_check_interval', true) AS checks"
     )
 
 

@@ -44,6 +44,10 @@ class Arrival:
     keeps_statements: bool
     encoding: str
     """Of the database."""
+    role: str
+    """As which env.py's session works, where the database has such roles."""
+    name: str
+    """The version table, as env.py's session finds it; quoted."""
     url: Any
     lineage: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
@@ -105,6 +109,8 @@ def arrive(
         writes_history=facts.writes_history,
         keeps_statements=facts.keeps_statements,
         encoding=facts.encoding,
+        role=facts.role,
+        name=facts.name,
         url=connection.engine.url,
         lineage=parents,
         sources=sources,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
@@ -229,11 +230,14 @@ class EnvironmentEntry:
         assert connection is not None  # noqa: S101  # a revision ran over it
         following = self._sessions.settings.named(seen.following)
         # Below SQLAlchemy, for which each of these would be a statement that it has not seen yet.
-        look = seen.arrival.backend.look_again(asking(dbapi_of(connection)), seen.arrival.fence, following)
+        arrival, ask = seen.arrival, asking(dbapi_of(connection))
+        look = arrival.backend.look_again(ask, arrival.fence, following, arrival.name)
         seen.is_prepared = look.is_prepared
         if not look.fenced:
             self.refusal = self._without_fence(connection, seen)
             raise self.refusal
+        if look.schema not in ("", arrival.schema):  # the revision has moved the version table
+            seen.arrival = replace(arrival, schema=look.schema)
         seen.unrecorded |= not look.may_write
         if self._sessions.journal.is_marked and look.may_keep:
             send(connection, _FORGET, seen.part._asdict())

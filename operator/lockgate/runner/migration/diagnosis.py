@@ -104,6 +104,14 @@ def _headline(entry: EnvironmentEntry, cause: BaseException, project: Project) -
 
 _EXISTS = ("42P07", "42S01", "42S21", "1050", "1060", "1061")
 """SQLSTATE, or MySQL's number: a table, column or index of that name is there."""
+_ADVICE = {
+    "42501": outcome.ADVICE_RIGHTS,
+    "25P03": (
+        "For ten minutes nothing was sent over env.py's connection, with a transaction open. Let the revision work in"
+        " smaller steps, or say SET LOCAL idle_in_transaction_session_timeout = 0 before such a pause."
+    ),
+}
+"""By SQLSTATE."""
 
 
 def _hint(entry: EnvironmentEntry, cause: BaseException, error: LockgateError) -> str:
@@ -116,8 +124,9 @@ def _hint(entry: EnvironmentEntry, cause: BaseException, error: LockgateError) -
             "The URL names an asynchronous driver, and env.py connects without asyncio: name another driver, as in"
             " postgresql+psycopg://, or write env.py as `alembic init --template async` does."
         )
-    if outcome.sqlstate_of(cause) == "42501":
-        return outcome.ADVICE_RIGHTS
+    advice = _ADVICE.get(outcome.sqlstate_of(cause))
+    if advice:
+        return advice
     if outcome.sqlstate_of(cause) and index_work(entry.failed_statement) is not None:
         return "Correct the data or the revision; the invalid index that is left is dropped by the next try."
     what = "the revision or the data" if entry.failed_revision else "env.py, or what it imports and reads"

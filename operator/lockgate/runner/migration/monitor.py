@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from lockgate.runner.database.connection import OwnConnection
-from lockgate.runner.entry.sessions import EnvironmentSessions, Statement
+from lockgate.runner.entry.sessions import EnvironmentSessions, Statement, is_patient
 from lockgate.runner.output.progress import Narrator
 
 __all__ = ["Monitor"]
@@ -70,6 +70,8 @@ class Monitor:
             self._told = told
             sentence = f"waiting for {waiting}" if waiting else ""
             self._narrator.tell("running", sentence, statement=statement.text, waiting_for=waiting, percent=percent)
+        if waiting and not is_patient(statement.text):  # what is patient waits until the server does that by itself
+            connection.backend.clear_the_way(connection, statement.pid)
 
 
 def _close(connection: OwnConnection | None) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import Database, OwnConnection, parse_url
 from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.database.sql_text import quoted
 from lockgate.runner.entry.arrival import Arrival
 
 __all__ = ["VersionTables"]
+
+_NO_RIGHT = "42501"
 
 
 class VersionTables:
@@ -25,7 +29,16 @@ class VersionTables:
             connection = Database(url, self._settings).connect("verify")
             self._connections[arrival.fingerprint] = connection
             self._opened.append(connection)
-        return connection.backend.rows_of(connection, arrival.schema, arrival.table)
+        try:
+            return connection.backend.rows_of(connection, arrival.schema, arrival.table)
+        except Exception as error:
+            if outcome.sqlstate_of(error) != _NO_RIGHT or not arrival.role:
+                raise
+        connection.rows(f"SET ROLE {quoted(arrival.role)}")  # as env.py does, for a login that does not inherit it
+        try:
+            return connection.backend.rows_of(connection, arrival.schema, arrival.table)
+        finally:
+            connection.rows("RESET ROLE")
 
     def close(self) -> None:
         """Close what was opened here."""

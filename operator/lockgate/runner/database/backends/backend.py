@@ -37,6 +37,10 @@ class Facts(NamedTuple):
     keeps_statements: bool = False
     encoding: str = "UTF8"
     objection: LockgateError | None = None
+    role: str = ""
+    """As which the session works."""
+    name: str = ""
+    """The version table, as Alembic names it; quoted."""
 
 
 class Look(NamedTuple):
@@ -50,6 +54,8 @@ class Look(NamedTuple):
     """It may record statements."""
     is_prepared: bool = False
     """It is set as wanted for the revision that follows; `Backend.prepare` would change nothing."""
+    schema: str = ""
+    """Where the version table is by now."""
 
 
 class Backend(Protocol):
@@ -113,7 +119,7 @@ class Backend(Protocol):
     def fence(self, ask: Ask, key: Key) -> Lock:
         """Return the fence, on env.py's session."""
 
-    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str = "") -> Look:
         """Look before a commit; where that costs nothing, name the session for the revision that follows."""
 
     def release(self, ask: Ask, key: Key) -> None:
@@ -139,6 +145,9 @@ class Backend(Protocol):
 
     def watch(self, connection: OwnConnection, session: int) -> tuple[str, int | None]:
         """Return what a session waits for, in words, and how far it is, in percent."""
+
+    def clear_the_way(self, connection: OwnConnection, session: int) -> None:
+        """Have the server cancel what works in the background, where a session of env.py waits for that."""
 
     def cancel(self, connection: OwnConnection, sessions: Iterable[int], *, end: bool) -> None:
         """Cancel what these sessions run, or end them."""

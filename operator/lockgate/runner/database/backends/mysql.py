@@ -129,7 +129,7 @@ class MySQL(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return NamedLock(ask, str(key))
 
-    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str = "") -> Look:
         return Look(NamedLock(ask, str(key)).is_held())
 
     def release(self, ask: Ask, key: Key) -> None:
@@ -177,6 +177,9 @@ class MySQL(Backend):
         found = connection.rows(f"SELECT STATE FROM information_schema.PROCESSLIST WHERE ID = {int(session)}")
         state = str(found[0][0] or "") if found else ""
         return (state.removeprefix("Waiting for ") if state.startswith("Waiting for ") else ""), None
+
+    def clear_the_way(self, connection: OwnConnection, session: int) -> None:
+        """Do nothing: MySQL has no such work that holds locks."""
 
     def cancel(self, connection: OwnConnection, sessions: Iterable[int], *, end: bool) -> None:
         # Numbers of sessions are never given twice while the server runs. One that is gone is an error for KILL only.

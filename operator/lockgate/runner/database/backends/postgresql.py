@@ -12,7 +12,7 @@ from lockgate.runner.database.backends.postgresql_server import FINGERPRINT, exa
 from lockgate.runner.database.lock import AdvisoryLock, Lock, fence_key, holds, leader_key
 from lockgate.runner.database.privileges import MAY_KEEP, MAY_WRITE
 from lockgate.runner.database.session_settings import Settings, is_kept, named_and_read, settings_statement
-from lockgate.runner.database.sql_text import quoted
+from lockgate.runner.database.sql_text import literal, quoted
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.url import URL
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["PostgreSQL"]
 
 _FACTS = (
-    f"SELECT {FINGERPRINT}, pg_backend_pid(), pg_is_in_recovery(), {MAY_WRITE}, {MAY_KEEP},"
-    " getdatabaseencoding(),"
+    f"SELECT {FINGERPRINT} AS place, pg_backend_pid(), pg_is_in_recovery(), {MAY_WRITE} AS writes, {MAY_KEEP} AS keeps,"
+    " getdatabaseencoding(), current_user,"
     " coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.oid = to_regclass(CAST(:name AS text))), CAST(:schema AS text), current_schema(), 'public')"
+    " WHERE c.oid = to_regclass(CAST(:name AS text))), CAST(:schema AS text), current_schema(), 'public') AS found"
 )
 _RELATION = (
     "SELECT count(*) FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
@@ -39,8 +39,25 @@ _COLUMN = (
 )
 _KINDS = {"table": "rpfvm", "index": "iI"}
 
+_VACUUMS = (
+    "SELECT p.pid FROM pg_catalog.pg_stat_progress_vacuum p"
+    " UNION ALL SELECT p.pid FROM pg_catalog.pg_stat_progress_analyze p"
+)
+_VACUUMED = (
+    "SELECT DISTINCT CAST(CAST(w.relation AS regclass) AS text), CAST(s.setting AS integer)"
+    " FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks v ON v.relation = w.relation AND v.database = w.database"
+    " JOIN pg_catalog.pg_settings s ON s.name = 'deadlock_timeout'"
+    " WHERE w.pid = {pid} AND NOT w.granted AND v.granted AND v.mode = 'ShareUpdateExclusiveLock'"
+    f" AND v.pid = ANY (pg_blocking_pids({{pid}})) AND v.pid IN ({_VACUUMS})"
+)
+_WAIT_IN_PLACE = """DO $evict$ BEGIN
+    PERFORM set_config('lock_timeout', '{patience}ms', true);
+    LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE;
+EXCEPTION WHEN lock_not_available OR insufficient_privilege OR undefined_table OR wrong_object_type THEN NULL;
+END $evict$"""
 _BLOCKERS = (
-    "SELECT a.pid, coalesce(a.application_name, ''), to_char(a.xact_start, 'HH24:MI:SS'), l.relation"
+    "SELECT a.pid, coalesce(nullif(a.application_name, ''),"
+    f" CASE WHEN a.pid IN ({_VACUUMS}) THEN 'autovacuum' ELSE '' END), to_char(a.xact_start, 'HH24:MI:SS'), l.relation"
     " FROM unnest(pg_blocking_pids({pid})) AS blocking (pid) JOIN pg_catalog.pg_stat_activity a USING (pid)"
     " LEFT JOIN LATERAL (SELECT CAST(CAST(w.relation AS regclass) AS text) AS relation FROM pg_catalog.pg_locks w"
     " WHERE w.pid = {pid} AND NOT w.granted AND w.relation IS NOT NULL LIMIT 1) l ON true LIMIT 3"
@@ -97,11 +114,11 @@ class PostgreSQL(Backend):
     def facts(self, ask: Ask, schema: str | None, table: str) -> Facts:
         # As Alembic will find it: in the schema named, else by the session's search_path.
         name = quoted(table) if not schema else f"{quoted(schema)}.{quoted(table)}"
-        fingerprint, pid, recovery, writes, keeps, encoding, found = ask(_FACTS, name=name, schema=schema)[0]
+        fingerprint, pid, recovery, writes, keeps, encoding, role, found = ask(_FACTS, name=name, schema=schema)[0]
         standby = DatabaseReadOnly(
             "env.py connects to a standby, which takes no DDL.", advice="Point it at the primary."
         )
-        return Facts(fingerprint, pid, found, writes, keeps, encoding, standby if recovery else None)
+        return Facts(fingerprint, pid, found, writes, keeps, encoding, standby if recovery else None, role, name)
 
     def fence_key(self, facts: Facts, table: str) -> Key:
         return fence_key(facts.schema, table)
@@ -109,11 +126,15 @@ class PostgreSQL(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return AdvisoryLock(ask, int(key))
 
-    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str = "") -> Look:
         # The rights are asked for again: a revision may have SET ROLE.
-        question = f"SELECT ({holds(int(key))}), {MAY_WRITE}, {MAY_KEEP}"
-        fenced, may_write, may_keep, _, *found = ask(f"{question}, {named_and_read(following)}")[0]
-        return Look(bool(fenced), bool(may_write), bool(may_keep), is_kept(following, found))
+        question = (
+            f"SELECT ({holds(int(key))}) AS fenced, {MAY_WRITE} AS writes, {MAY_KEEP} AS keeps,"
+            " (SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            f" WHERE c.oid = to_regclass({literal(name)})) AS place"
+        )
+        fenced, may_write, may_keep, schema, _, *found = ask(f"{question}, {named_and_read(following)}")[0]
+        return Look(bool(fenced), bool(may_write), bool(may_keep), is_kept(following, found), schema or "")
 
     def release(self, ask: Ask, key: Key) -> None:
         ask(f"SELECT pg_advisory_unlock({int(key)})")
@@ -155,6 +176,12 @@ class PostgreSQL(Backend):
         blockers = connection.rows(_BLOCKERS.format(pid=int(session)))
         build = connection.rows(_BUILD.format(pid=int(session)))
         return "; ".join(_blocker(*row) for row in blockers), build[0][1] if build else None
+
+    def clear_the_way(self, connection: OwnConnection, session: int) -> None:
+        # PostgreSQL cancels an autovacuum for whoever has waited for deadlock_timeout (1 s), longer than DDL may wait
+        # here. This waits in its place, in a mode behind which no query of the application queues.
+        for table, patience in connection.rows(_VACUUMED.format(pid=int(session))):
+            connection.verbatim(_WAIT_IN_PLACE.format(table=table, patience=patience + 500))
 
     def cancel(self, connection: OwnConnection, sessions: Iterable[int], *, end: bool) -> None:
         # Only sessions whose application_name says that they are Lockgate's: the number of a session that has ended

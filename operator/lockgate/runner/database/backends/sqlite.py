@@ -97,7 +97,7 @@ class SQLite(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return FileLock(str(key), _mine("lockgate"))
 
-    def look_again(self, ask: Ask, key: Key, following: Settings) -> Look:
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str = "") -> Look:
         return Look(FileLock(str(key), _mine("lockgate")).is_held())
 
     def release(self, ask: Ask, key: Key) -> None:
@@ -134,6 +134,9 @@ class SQLite(Backend):
 
     def watch(self, connection: OwnConnection, session: int) -> tuple[str, int | None]:
         return "", None
+
+    def clear_the_way(self, connection: OwnConnection, session: int) -> None:
+        """Do nothing: nothing works in the background of a file."""
 
     def cancel(self, connection: OwnConnection, sessions: Iterable[int], *, end: bool) -> None:
         """Do nothing: `EnvironmentSessions.interrupt` stops statements of this process."""
