@@ -19,6 +19,12 @@ ALTER TABLE big SET (autovacuum_enabled = on)
 
 
 @pytest.fixture
+def env_of(project):
+    """Return the env.py of a miniature project."""
+    return lambda style: (project(style) / "migrations" / "env.py").read_text()
+
+
+@pytest.fixture
 def hasty_autovacuum(database):
     """Have autovacuum look for work each second."""
     database.rows("ALTER SYSTEM SET autovacuum_naptime = '1s'")
@@ -29,11 +35,10 @@ def hasty_autovacuum(database):
 
 
 @pytest.mark.parametrize(("style", "driver"), DRIVERS)
-def test_a_revision_may_forget_all_prepared_statements(style, driver, written, project, run, database):
-    env = (project(style) / "migrations" / "env.py").read_text()
+def test_a_revision_may_forget_all_prepared_statements(style, driver, written, env_of, run, database):
     tables = [f"op.execute('CREATE TABLE t{number} ()')" for number in range(7)]  # psycopg prepares what comes often
 
-    result = run(written(*tables, "op.execute('DEALLOCATE ALL')", "pass", env=env), "migrate", driver=driver)
+    result = run(written(*tables, "op.execute('DEALLOCATE ALL')", "pass", env=env_of(style)), "migrate", driver=driver)
 
     assert (result.code, result.report.reached) == (0, ("n9",)), result.output
     assert database.rows("SELECT count(*) FROM lockgate.history") == [(9,)]
@@ -55,15 +60,14 @@ def test_an_autovacuum_in_the_way_is_cancelled_as_for_anybody_who_waits_long_eno
 
 
 @pytest.mark.parametrize(("style", "driver"), DRIVERS)
-def test_what_an_autocommit_block_is_for_is_not_put_into_a_transaction(style, driver, written, project, run, database):
-    env = (project(style) / "migrations" / "env.py").read_text()
+def test_what_an_autocommit_block_is_for_is_not_put_into_a_transaction(style, driver, written, env_of, run, database):
     folder = written(
         "op.execute('CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE a (); COMMIT; END $$')",
         """
 with op.get_context().autocommit_block():
     op.execute('DO $$ BEGIN CALL p(); END $$')
 """,
-        env=env,
+        env=env_of(style),
     )
 
     result = run(folder, "migrate", driver=driver)
@@ -85,14 +89,13 @@ def test_a_body_that_says_commit_has_committed_nothing(written, database, tried_
 
 
 @pytest.mark.parametrize(("style", "driver"), DRIVERS)
-def test_a_revision_may_move_the_version_table(style, driver, written, project, run, database):
-    env = (project(style) / "migrations" / "env.py").read_text()
+def test_a_revision_may_move_the_version_table(style, driver, written, env_of, run, database):
     database.rows(f"ALTER DATABASE {database.name} SET search_path = app, public")
     folder = written(
         "op.execute('CREATE TABLE a ()')",
         "op.execute('CREATE SCHEMA app')\nop.execute('ALTER TABLE alembic_version SET SCHEMA app')",
         "op.execute('CREATE TABLE b ()')",
-        env=env,
+        env=env_of(style),
     )
 
     first, again = (run(folder, "migrate", driver=driver) for _ in range(2))

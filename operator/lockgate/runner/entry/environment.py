@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,6 @@ from lockgate.runner.revisions.project import Project
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
-    from sqlalchemy.engine import Connection
 
     from lockgate.runner.entry.course import Course
 
@@ -230,11 +229,12 @@ class EnvironmentEntry:
         assert connection is not None  # noqa: S101  # a revision ran over it
         following = self._sessions.settings.named(seen.following)
         # Below SQLAlchemy, for which each of these would be a statement that it has not seen yet.
-        arrival, ask = seen.arrival, asking(dbapi_of(connection))
+        arrival, dbapi = seen.arrival, dbapi_of(connection)
+        ask = asking(dbapi)
         look = arrival.backend.look_again(ask, arrival.fence, following, arrival.name)
         seen.is_prepared = look.is_prepared
         if not look.fenced:
-            self.refusal = self._without_fence(connection, seen)
+            self.refusal = self._without_fence(seen, arrival.backend.session_of(ask), connection.info)
             raise self.refusal
         if look.schema not in ("", arrival.schema):  # the revision has moved the version table
             seen.arrival = replace(arrival, schema=look.schema)
@@ -244,12 +244,12 @@ class EnvironmentEntry:
             self._sessions.journal.is_marked = False
         if look.may_write and seen.step is not None:
             send(connection, _RECORD, self._record(seen, seen.step))
-        self._sessions.unfinished.end(dbapi_of(connection))
+        self._sessions.unfinished.end(dbapi)
 
-    def _without_fence(self, connection: Connection, seen: Seen) -> LockgateError:
+    @staticmethod
+    def _without_fence(seen: Seen, session: int, info: Mapping[str, Any]) -> LockgateError:
         """Return why the fence is gone: the session that had it is, or its own revision gave it back."""
-        session = seen.arrival.backend.session_of(asking(dbapi_of(connection)))
-        if session != connection.info.get("lockgate_session"):
+        if session != info.get("lockgate_session"):
             return DatabaseUnreachable(
                 "The session that held the lock was lost during a revision, which is rolled back."
             )

@@ -119,8 +119,11 @@ class Backend(Protocol):
     def fence(self, ask: Ask, key: Key) -> Lock:
         """Return the fence, on env.py's session."""
 
-    def look_again(self, ask: Ask, key: Key, following: Settings, name: str = "") -> Look:
-        """Look before a commit; where that costs nothing, name the session for the revision that follows."""
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str) -> Look:
+        """Look before a commit; where that costs nothing, name the session for the revision that follows.
+
+        ``key`` is the fence, ``name`` the version table as in `Facts`.
+        """
 
     def release(self, ask: Ask, key: Key) -> None:
         """Give a fence back with the session that goes back to env.py's pool."""

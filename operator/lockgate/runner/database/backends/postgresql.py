@@ -22,11 +22,19 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgreSQL"]
 
+
+def _schema_of(relation: str) -> str:
+    """Return SQL for the schema of a relation, which is SQL as well: a parameter or a literal."""
+    return (
+        "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE c.oid = to_regclass({relation})"
+    )
+
+
 _FACTS = (
     f"SELECT {FINGERPRINT} AS place, pg_backend_pid(), pg_is_in_recovery(), {MAY_WRITE} AS writes, {MAY_KEEP} AS keeps,"
     " getdatabaseencoding(), current_user,"
-    " coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.oid = to_regclass(CAST(:name AS text))), CAST(:schema AS text), current_schema(), 'public') AS found"
+    f" coalesce(({_schema_of('CAST(:name AS text)')}), CAST(:schema AS text), current_schema(), 'public') AS found"
 )
 _RELATION = (
     "SELECT count(*) FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
@@ -113,7 +121,7 @@ class PostgreSQL(Backend):
 
     def facts(self, ask: Ask, schema: str | None, table: str) -> Facts:
         # As Alembic will find it: in the schema named, else by the session's search_path.
-        name = quoted(table) if not schema else f"{quoted(schema)}.{quoted(table)}"
+        name = _qualified(schema, table)
         fingerprint, pid, recovery, writes, keeps, encoding, role, found = ask(_FACTS, name=name, schema=schema)[0]
         standby = DatabaseReadOnly(
             "env.py connects to a standby, which takes no DDL.", advice="Point it at the primary."
@@ -126,12 +134,11 @@ class PostgreSQL(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return AdvisoryLock(ask, int(key))
 
-    def look_again(self, ask: Ask, key: Key, following: Settings, name: str = "") -> Look:
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str) -> Look:
         # The rights are asked for again: a revision may have SET ROLE.
         question = (
             f"SELECT ({holds(int(key))}) AS fenced, {MAY_WRITE} AS writes, {MAY_KEEP} AS keeps,"
-            " (SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            f" WHERE c.oid = to_regclass({literal(name)})) AS place"
+            f" ({_schema_of(literal(name))}) AS place"
         )
         fenced, may_write, may_keep, schema, _, *found = ask(f"{question}, {named_and_read(following)}")[0]
         return Look(bool(fenced), bool(may_write), bool(may_keep), is_kept(following, found), schema or "")
@@ -143,12 +150,8 @@ class PostgreSQL(Backend):
         return False
 
     def place(self, connection: OwnConnection, schema: str, table: str) -> str:
-        name = quoted(table) if not schema else f"{quoted(schema)}.{quoted(table)}"
-        found = connection.rows(
-            "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.oid = to_regclass(CAST(:name AS text))",
-            name=name,
-        )
+        name = _qualified(schema, table)
+        found = connection.rows(_schema_of("CAST(:name AS text)"), name=name)
         return str(found[0][0]) if found else ""
 
     def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
@@ -156,7 +159,7 @@ class PostgreSQL(Backend):
         return found, self.rows_of(connection, found, table) if found else ()
 
     def rows_of(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, ...]:
-        name = f"{quoted(schema)}.{quoted(table)}"
+        name = _qualified(schema, table)
         if connection.value("SELECT to_regclass(CAST(:name AS text)) IS NULL", name=name):
             return ()
         # A colon in a quoted name must not be taken for a parameter.
@@ -204,10 +207,15 @@ class PostgreSQL(Backend):
         return holders.end_session(connection, holder)
 
 
+def _qualified(schema: str | None, table: str) -> str:
+    """Quote a table with its schema; without one the search_path finds it."""
+    return f"{quoted(schema)}.{quoted(table)}" if schema else quoted(table)
+
+
 def _identifier(name: str) -> str:
     """Quote ``name`` or ``schema.name``; without a schema the search_path of the role finds it."""
     schema, _, own = name.partition(".")
-    return f"{quoted(schema)}.{quoted(own)}" if own else quoted(schema)
+    return _qualified(schema, own) if own else quoted(schema)
 
 
 def _blocker(pid: int, name: str, since: str | None, relation: str | None) -> str:
