@@ -14,11 +14,11 @@ import runner_archive
 ROUNDS = 7
 
 
-def no_op(history: History, label: str = "") -> Figure:
+def no_op(history: History) -> Figure:
     """Measure a history that is applied already, and recorded by a run of ours."""
     url = history.database()
     run(history.lockgate(url))
-    return _ratio(history, history.lockgate(url), url, f"no-op run, {history.name}{label}")
+    return _ratio(history, history.lockgate(url), url, f"no-op run, {history.name}")
 
 
 def no_op_of_zipapp(history: History, label: str = "", *, byte_code: bool = True) -> Figure:

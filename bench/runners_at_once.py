@@ -17,10 +17,9 @@ def runners_at_once(server: Server, history: History, count: int = 30, rounds: i
     As many processes that only import the driver and connect show what no runner can do without on the same machine.
     """
     ratios, bare, failed, repeated = [], [], 0, 0
-    server.drop(_one(history)[1])
+    _alone(server, history)
     for _ in range(rounds):
-        alone, url = _one(history)
-        server.drop(url)
+        alone = _alone(server, history)
         url = history.database()
         seconds, codes = _all_at_once(history.lockgate, url, count)
         ratios.append(seconds / alone)
@@ -39,10 +38,12 @@ def runners_at_once(server: Server, history: History, count: int = 30, rounds: i
     ]
 
 
-def _one(history: History) -> tuple[float, str]:
-    """Return the time of one runner, and the URL of its database."""
+def _alone(server: Server, history: History) -> float:
+    """Return the time of one runner that has a database for itself."""
     url = history.database()
-    return run(history.lockgate(url)).seconds, url
+    seconds = run(history.lockgate(url)).seconds
+    server.drop(url)
+    return seconds
 
 
 def _all_at_once(command: Callable[[str], Command], url: str, count: int) -> tuple[float, list[int]]:
