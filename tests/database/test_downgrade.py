@@ -374,3 +374,25 @@ def test_where_env_py_holds_the_transaction_each_revision_is_still_taken_back_by
 
     assert (result.code, result.report.reached) == (0, ("b2",)), result.output
     assert [step.revision for step in result.report.undone] == BACK
+
+
+def test_nothing_of_another_application_is_taken_back(project, run, database):
+    assert run(project("sync")).code == 0
+    before = tables_of(database)
+
+    for command in (("downgrade", "base"), ("downgrade", "r1"), ("migrate",)):
+        result = run(project("returning"), *command, *ALLOW)
+        assert result.code in (21, 22), result.output
+        assert (rows_of(database), tables_of(database)) == (["r4"], before)
+
+
+def test_nor_of_one_that_numbers_its_revisions_alike(written, run, database):
+    folder = written("op.create_table('theirs', sa.Column('id', sa.Integer))", downgrade="op.drop_table('theirs')")
+    assert run(folder).code == 0
+    rewrite(folder / "migrations", "n1", "theirs", "ours")
+
+    result = run(folder, "downgrade", "base", *ALLOW)
+
+    assert (result.code, result.reason) == (22, "Refused"), result.output
+    assert "under the same names (n1)" in result.report.message
+    assert (rows_of(database), tables_of(database)) == (["n1"], {"alembic_version", "theirs"})

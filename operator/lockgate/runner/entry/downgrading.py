@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from lockgate.errors import DowngradeDenied, Irreversible, LockgateError, Refused
 from lockgate.runner.records import lineage
 from lockgate.runner.revisions import plan, way_back
+from lockgate.runner.revisions.kinship import stranger
 from lockgate.runner.revisions.reversibility import reversal
 from lockgate.runner.revisions.stored_revisions import Assembled, assemble
 from lockgate.runner.wording import counted
@@ -80,7 +82,11 @@ class Downgrade:
     def steps(self, seen: Seen, context: MigrationContext) -> list[RevisionStep]:
         """Return what is to be taken back, the newest first; nothing as long as it is not approved."""
         contained = plan.ancestors(seen.rows, self.graph, seen.arrival.lineage)
-        assembled = assemble(self._script, contained, _stored(context, seen))
+        stored = _stored(context, seen)
+        if contained <= set(stored) | set(self.graph):  # else `assemble` says what nobody has
+            self._refuse_stranger(seen, ())  # before a module of another application is imported
+        assembled = assemble(self._script, contained, stored)
+        self._refuse_stranger(seen, assembled.stored)
         steps = self._way(assembled, seen.rows)
         self._assembled[id(seen)] = (seen, assembled)
         known = plan.graph(assembled.script)
@@ -98,6 +104,12 @@ class Downgrade:
             )
         self._narrator.tell("planned", "", current=seen.rows, target=seen.target, pending=len(steps))
         return steps
+
+    def _refuse_stranger(self, seen: Seen, replaced: Iterable[str]) -> None:
+        arrival = seen.arrival
+        error = stranger(seen.rows, self.graph, arrival.lineage, replaced=replaced, version_table=arrival.version_table)
+        if error is not None:
+            raise error
 
     def left(self, seen: Seen, rows: tuple[str, ...]) -> int:
         """Return how many revisions are still to be taken back."""
