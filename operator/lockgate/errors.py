@@ -12,7 +12,8 @@
     ├── Permanent                   the same input fails again: a human has to change something
     │   ├── MigrationFailed         20  a revision raised
     │   │   ├── HalfApplied         20  it had committed a part of what it does before that
-    │   │   └── NoProgress          20  env.py returned, the version table did not move
+    │   │   ├── NoProgress          20  env.py returned, the version table did not move
+    │   │   └── RunTimeout          20  the run took longer than it may
     │   ├── InvalidConfiguration    21  flags, environment, files, URL
     │   │   ├── AlembicNotInstalled 21
     │   │   ├── DriverNotInstalled  21
@@ -74,11 +75,13 @@ __all__ = [
     "Permanent",
     "Refused",
     "RetryLater",
+    "RunTimeout",
     "SchemaNotReady",
     "Throttled",
     "TransactionPooler",
     "Unavailable",
     "UnsupportedDatabase",
+    "exit_code_of",
 ]
 
 
@@ -148,6 +151,10 @@ class HalfApplied(MigrationFailed):
 
 class NoProgress(MigrationFailed):
     """env.py returned without an error, yet the version table did not reach the target."""
+
+
+class RunTimeout(MigrationFailed):
+    """The run took longer than ``timeouts.run``; its statement was cancelled and rolled back."""
 
 
 class InvalidConfiguration(Permanent):
@@ -257,3 +264,11 @@ class Unavailable(ClusterError):
     """5xx, a time-out, or no connection to the API server."""
 
     retryable = True
+
+
+def exit_code_of(reason: str) -> int | None:
+    """Return the exit code of a run that ended with this reason; None for a reason that is not the runner's."""
+    found = [LockgateError]
+    for kind in found:
+        found += kind.__subclasses__()
+    return next((kind.exit_code for kind in found if kind.__name__ == reason), None)

@@ -58,6 +58,6 @@ def test_a_run_that_takes_too_long_is_cancelled_and_fails_for_good(run, project,
     result = run(project("slow"), "migrate", "--run-timeout", "6s", driver="psycopg2", SLOW_SECONDS="60")
 
     report = result.report
-    assert (result.code, result.reason, report.retryable) == (20, "MigrationFailed", False), result.output
+    assert (result.code, result.reason, report.retryable) == (20, "RunTimeout", False), result.output
     assert "longer than 6s" in report.message
     assert database.rows("SELECT version_num FROM alembic_version") == [("s1",)]

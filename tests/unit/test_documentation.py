@@ -13,6 +13,9 @@ from lockgate import errors, reasons
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
 
+FIRST = re.compile(r"[A-Z]\w+")
+"""A reason, in the first column of a table."""
+
 
 def leaves(kind: type[errors.LockgateError]) -> Iterator[type[errors.LockgateError]]:
     for below in kind.__subclasses__():
@@ -34,6 +37,21 @@ def test_every_error_that_a_run_can_end_with_is_explained() -> None:
     known = {leaf.__name__ for leaf in leaves(errors.LockgateError) if not issubclass(leaf, errors.ClusterError)}
 
     assert known - {"RetryLater", "Permanent"} - words(ROOT / "docs/reasons.md") == set()
+
+
+def test_the_reasons_of_a_refusal_are_explained_where_the_page_says_blocked() -> None:
+    sections = (ROOT / "docs/reasons.md").read_text().split("\n## ")
+    refused = next(section for section in sections if section.startswith("Refused"))
+    failed = next(section for section in sections if section.startswith("Failed"))
+    reasons_in = {
+        name: {reason for line in part.splitlines() if line[:1] == "|" for reason in FIRST.findall(line.split("|")[1])}
+        for name, part in (("refused", refused), ("failed", failed))
+    }
+    permanent = [leaf for leaf in leaves(errors.Permanent) if leaf.exit_code > 1]
+
+    assert {leaf.__name__ for leaf in permanent if leaf.exit_code == 22} <= reasons_in["refused"]
+    assert {leaf.__name__ for leaf in permanent if leaf.exit_code != 22} <= reasons_in["failed"]
+    assert reasons_in["refused"] & reasons_in["failed"] == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

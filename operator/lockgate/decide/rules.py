@@ -18,6 +18,7 @@ from lockgate.decide.running import WHILE_BLOCKED, WHILE_PENDING, describe_runni
 from lockgate.decide.satisfied import Satisfied, Want
 from lockgate.decide.views import JobView
 from lockgate.decide.wording import sentence
+from lockgate.errors import CheckFailed, Refused, exit_code_of
 
 __all__ = [
     "WEBHOOK_DOWN",
@@ -142,9 +143,10 @@ def wanted_run_failed(facts: Facts) -> Decision | None:
     last = facts.last_of_wanted
     if last.get("outcome") != "Failed":
         return None
-    unhealthy = last["reason"] == "CheckFailed"
+    exit_code = exit_code_of(last["reason"])
+    unhealthy = exit_code == CheckFailed.exit_code
     return Decision(
-        "Blocked" if last["reason"] in ("DatabaseAhead", "Irreversible", "Refused") else "Failed",
+        "Blocked" if exit_code == Refused.exit_code else "Failed",
         last["reason"],
         last["message"] if _says_how(last["message"]) else f"{sentence(last['message'])} {AGAIN}",
         reconciling=False,

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from lockgate.errors import Interrupted, LockgateError, MigrationFailed
+from lockgate.errors import Interrupted, LockgateError, RunTimeout
 from lockgate.runner.durations import spoken
 
 __all__ = ["Interruption", "StopRequested"]
@@ -67,7 +67,7 @@ class Interruption:
         """End the run after this time, with the ``error`` of a run where no other is given; 0 means never."""
         if seconds <= 0:
             return
-        error = error or MigrationFailed(
+        error = error or RunTimeout(
             f"The run took longer than {spoken(seconds)}; its statement was cancelled and rolled back.",
             advice="Raise --run-timeout (spec.timeouts.run), or split the revision.",
         )

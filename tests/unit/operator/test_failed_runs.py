@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lockgate import errors
 from lockgate.port import JOB, POD
 from lockgate.report import CheckResult, Failure, Progress, Report
 
@@ -13,6 +14,10 @@ from lockgate.report import CheckResult, Failure, Progress, Report
 def failed(reason: str = "MigrationFailed", exit_code: int = 20, **fields: Any) -> Report:
     known = {"message": "Revision 9f2c failed: relation exists.", "retryable": exit_code < 20}
     return Report(outcome="Failed", reason=reason, exit_code=exit_code, **{**known, **fields})
+
+
+def leaves(kind: type[errors.LockgateError]) -> list[type[errors.LockgateError]]:
+    return [leaf for below in kind.__subclasses__() for leaf in (below, *leaves(below))]
 
 
 async def fail_with(world: Any, report: Report | None, job_reason: str = "PodFailurePolicy", **end: Any) -> Any:
@@ -87,11 +92,18 @@ async def test_a_failed_health_check_keeps_the_gate_closed_and_says_that_the_rev
     assert world.held() == ["app-1"]
 
 
-async def test_a_refusal_by_policy_is_blocked_and_not_failed(world: Any) -> None:
-    await fail_with(world, failed("DatabaseAhead", 22, message="The database is ahead."))
+ENDS = [leaf for leaf in leaves(errors.LockgateError) if issubclass(leaf, errors.Permanent) and leaf.exit_code > 1]
+PHASES = {20: "Failed", 21: "Failed", 22: "Blocked", 23: "Failed"}
+"""By the exit code of a run that no retry helps: a refusal waits for a decision, anything else for a correction."""
 
-    assert (world.status()["phase"], world.ready()["reason"]) == ("Blocked", "DatabaseAhead")
+
+@pytest.mark.parametrize("error", ENDS, ids=lambda error: error.__name__)
+async def test_the_phase_of_a_run_that_failed_for_good_follows_from_its_exit_code(world: Any, error: Any) -> None:
+    await fail_with(world, failed(error.__name__, error.exit_code, message="It says why."))
+
+    assert (world.status()["phase"], world.ready()["reason"]) == (PHASES[error.exit_code], error.__name__)
     assert world.condition("Stalled")["status"] == "True"
+    assert world.condition("Migrated")["status"] == str(error.exit_code == 23)
 
 
 WITHOUT_REPORT = {

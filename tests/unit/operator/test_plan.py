@@ -43,7 +43,10 @@ def test_a_reason_means_the_same_for_the_operator_and_the_runner() -> None:
     ours = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
     theirs = {name for name, value in vars(errors).items() if inspect.isclass(value)}
 
-    assert ours & theirs == {"DatabaseAhead"}  # ready by policy, or refused by policy
+    assert ours & theirs == {
+        "DatabaseAhead",  # ready by policy, or refused by policy
+        "RunTimeout",  # noticed by the runner, or by the Job's deadline
+    }
 
 
 def test_every_reason_is_camel_case_as_conditions_require() -> None:
