@@ -11,17 +11,19 @@ Order is what makes it right when it is killed anywhere:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from lockgate.acting import after_write, carry_out, is_hindered, open_gates
-from lockgate.decide.decision import CreateJob
+from lockgate.decide.decision import CreateJob, Decision, ReleaseFinalizer
 from lockgate.decide.gate import AppPod, to_open
 from lockgate.decide.observation import Observation
 from lockgate.decide.outcomes import Outcome, new_outcomes
 from lockgate.decide.plan import decide
-from lockgate.decide.status import build_status, differs_only_in_progress, satisfied_after
-from lockgate.decide.transitions import Note, events_for, gate_opened
-from lockgate.errors import Missing
+from lockgate.decide.rules import WHILE_REFUSED
+from lockgate.decide.status import build_status, differs_only_in_progress, refused_status, satisfied_after
+from lockgate.decide.transitions import Note, events_for, gate_opened, status_refused
+from lockgate.errors import ClusterError, Forbidden, Invalid, Missing
 from lockgate.gathering import gather
 from lockgate.job.pod_template import Injection
 from lockgate.port import DATABASE_MIGRATION, ClusterPort, EventSink, MetricsSink, Object
@@ -67,7 +69,10 @@ class Controller:
         decision = decide(observation, outcomes, satisfied, now)
         status = build_status(observation, outcomes, satisfied, decision, now)
         wait = self._pause(observation, status, now)
-        seen = observation if wait else await self._publish(observation, outcomes, status, now)
+        try:
+            seen = observation if wait else await self._publish(observation, outcomes, status, now)
+        except (Invalid, Forbidden) as refusal:
+            return await self._go_without_status(observation, decision, refusal, now)
         for action in decision.actions:
             seen = await carry_out(self._cluster, seen, action, self._injection)
             if isinstance(action, CreateJob) and is_hindered(seen):
@@ -100,6 +105,29 @@ class Controller:
         gate = {key: status["gate"][key] for key in ("held", "bypassed", "unguarded")}
         self._metrics.observed(migration.namespace, migration.name, phase=status["phase"], **gate)
         return observation
+
+    async def _go_without_status(
+        self, observation: Observation, decision: Decision, refusal: ClusterError, now: datetime
+    ) -> float:
+        """Tell of a status that the API server refuses, and do what must not depend on one.
+
+        No Job is started or removed: nothing could say so. The finalizer goes when no Job is at work any more, and pods
+        that the published record covers start.
+        """
+        migration, status = observation.migration, refused_status(observation, refusal.message, now)
+        self._metrics.status_refused(refusal.reason)
+        await self._tell(migration, (status_refused(status),))
+        if status != observation.status:
+            with suppress(Invalid, Forbidden):
+                written = await self._cluster.apply_status(
+                    DATABASE_MIGRATION, migration.namespace, migration.name, _status_patch(migration, status)
+                )
+                observation = after_write(observation, written, status)
+        for action in decision.actions:
+            if isinstance(action, ReleaseFinalizer):
+                observation = await carry_out(self._cluster, observation, action, self._injection)
+        await self._open(migration, to_open(observation.app_pods, satisfied_after(observation, (), now)))
+        return WHILE_REFUSED
 
     async def _open(self, migration: Migration, pods: Sequence[AppPod]) -> None:
         if not pods:

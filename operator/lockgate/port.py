@@ -113,6 +113,10 @@ class MetricsSink(Protocol):
         """Count a run that ended (Succeeded, Failed, Interrupted) and how long it took."""
         ...
 
+    def status_refused(self, reason: str) -> None:
+        """Count a status that the API server did not take; ``reason`` is the error's class."""
+        ...
+
     def gates_opened(self, count: int) -> None:
         """Count pods whose scheduling gate was removed."""
         ...

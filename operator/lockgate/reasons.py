@@ -40,6 +40,7 @@ POD_NOT_STARTED = "PodNotStarted"
 CONTAINER_CANNOT_START = "ContainerCannotStart"
 JOB_REJECTED = "JobRejected"
 JOB_NAME_TAKEN = "JobNameTaken"
+STATUS_REFUSED = "StatusRefused"  # the API server does not take the status: nothing is started that could not be told
 
 # a run ended without success
 PYTHON_NOT_FOUND = "PythonNotFound"
@@ -79,6 +80,7 @@ ADVICE = {
     POD_UNSCHEDULABLE: "Make room, or change resources, nodeSelector or tolerations in spec.template.",
     CONTAINER_CANNOT_START: "Correct spec.template.",
     JOB_REJECTED: "Correct spec.template, or ask who runs the cluster for the quota or policy that refuses the Job.",
+    STATUS_REFUSED: "Apply the CustomResourceDefinition of the operator's release; it is tried again every minute.",
     PYTHON_NOT_FOUND: "Set spec.alembic.python to the path of the image's Python.",
     RUNNER_DID_NOT_RUN: "Set spec.alembic.python to the path of the image's Python.",
     OUT_OF_MEMORY: "Raise resources.limits.memory of the container migrate in spec.template.spec.containers.",

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from crd_schema import objections, status_schema
+
 from lockgate.controller import Controller
-from lockgate.errors import AlreadyExists, ClusterError, Conflict, Missing, Unavailable
+from lockgate.errors import AlreadyExists, ClusterError, Conflict, Invalid, Missing, Unavailable
 from lockgate.job.pod_template import Injection
 from lockgate.port import DATABASE_MIGRATION, JOB, POD, Kind, Object
 from lockgate.report import Progress, Report, progress_line, report_line, termination_message
@@ -29,6 +31,8 @@ class Api:
         self.clock = clock
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.logs: dict[str, str] = {}
+        self.schema = status_schema()
+        self.statuses: list[Object] = []
         self.calls: list[str] = []
         self.writes: list[str] = []
         self.refuse: dict[tuple[str, str], ClusterError] = {}
@@ -63,8 +67,13 @@ class Api:
         with self._call("apply_status", kind):
             there = self._find(kind, namespace, name)
             self._check(there, body["metadata"])
-            if there.get("status") != body["status"]:
-                there["status"] = copy.deepcopy(body["status"])
+            wanted = applied(there.get("status") or {}, body["status"])
+            found = list(objections(wanted, self.schema))
+            if found:
+                raise Invalid(f"DatabaseMigration.lockgate.dev {name!r} is invalid: {found}")
+            self.statuses.append(copy.deepcopy(body["status"]))
+            if there.get("status") != wanted:
+                there["status"] = copy.deepcopy(wanted)
                 self._touch(there)
             return copy.deepcopy(there)
 
@@ -164,6 +173,11 @@ class Api:
         return _Call(self, verb, kind)
 
 
+def applied(before: Object, status: Object) -> Object:
+    """Return what server-side apply makes of a status: null of a map whose fields are all taken away."""
+    return {key: None if value == {} and before.get(key) else value for key, value in status.items()}
+
+
 class _Call:
     """Counts a call, and fails it before or after its effect when it is its turn."""
 
@@ -193,6 +207,7 @@ class Told:
         self.events: list[tuple[str, str, str]] = []
         self.runs: list[tuple[str, str]] = []
         self.gates = 0
+        self.refused: list[str] = []
         self.state: dict[str, dict[str, Any]] = {}
 
     async def emit(self, regarding: Object, kind: str, reason: str, action: str, note: str, /) -> None:
@@ -209,6 +224,9 @@ class Told:
     def run_finished(self, *, outcome: str, reason: str, seconds: float) -> None:
         assert seconds >= 0
         self.runs.append((outcome, reason))
+
+    def status_refused(self, reason: str) -> None:
+        self.refused.append(reason)
 
     def gates_opened(self, count: int) -> None:
         self.gates += count

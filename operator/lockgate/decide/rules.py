@@ -22,6 +22,7 @@ from lockgate.errors import CheckFailed, Refused, exit_code_of
 
 __all__ = [
     "WEBHOOK_DOWN",
+    "WHILE_REFUSED",
     "Facts",
     "deletion_goes_on",
     "deletion_waits",

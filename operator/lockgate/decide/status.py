@@ -14,9 +14,9 @@ from lockgate.decide.observation import Observation
 from lockgate.decide.outcomes import Outcome
 from lockgate.decide.running import leading_pod, run_status
 from lockgate.decide.satisfied import Satisfied, read_satisfied
-from lockgate.decide.wording import summary
+from lockgate.decide.wording import one_line, summary
 
-__all__ = ["build_status", "differs_only_in_progress", "satisfied_after"]
+__all__ = ["build_status", "differs_only_in_progress", "refused_status", "satisfied_after"]
 
 PROGRESS = ("run", "revision", "conditions", "gate")
 """The parts that may change every moment while a run is at work."""
@@ -51,11 +51,13 @@ def build_status(
         "conditions": merge(
             before.get("conditions") or (), _conditions(decision), generation=migration.generation, now=now
         ),
-        "revision": _revision(observation, outcomes, decision),
         "satisfied": satisfied.for_status(),
         "gate": _gate(observation, satisfied),
         "history": _history(observation, outcomes),
     }
+    revision = _revision(observation, outcomes, decision)
+    if revision:  # server-side apply turns a map that has become empty into null
+        status["revision"] = revision
     job = observation.job
     if job is not None and job.owned and job.active:
         status["run"] = run_status(observation, job)
@@ -64,6 +66,19 @@ def build_status(
     elif any(job.owned and observation.ended_unstarted(job) for job in observation.jobs) and "run" in before:
         status["run"] = before["run"]  # testifies that nothing has started, until the Job is removed
     return status
+
+
+def refused_status(observation: Observation, refusal: str, now: datetime) -> dict[str, Any]:
+    """Return what is published, with conditions that say that the API server refuses what should be.
+
+    What was accepted once is kept: the record of what is satisfied, and the history, from which the next pass goes on.
+    """
+    migration, before = observation.migration, observation.status
+    text = reasons.advise(reasons.STATUS_REFUSED, one_line(f"The API server refuses the status. {refusal}", 600))
+    decision = Decision("Blocked", reasons.STATUS_REFUSED, text, reconciling=False, stalled=True)
+    conditions = merge(before.get("conditions") or (), _conditions(decision), generation=migration.generation, now=now)
+    kept = {key: value for key, value in before.items() if value}
+    return kept | {"observedGeneration": migration.generation, "phase": decision.phase, "conditions": conditions}
 
 
 def differs_only_in_progress(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lockgate import reasons
 from lockgate.decide.wording import plural
 
-__all__ = ["Note", "events_for", "gate_opened"]
+__all__ = ["Note", "events_for", "gate_opened", "status_refused"]
 
 QUIET = frozenset({reasons.RUNNING, reasons.WAITING, reasons.VERIFYING})
 """Between these a run moves to and fro; only entering their phase is news."""
@@ -33,6 +33,11 @@ def events_for(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Not
 def gate_opened(count: int) -> Note:
     """Return the event for gates that were removed."""
     return Note("Normal", reasons.GATE_OPENED, "OpenGate", f"Opened the gate of {plural(count, 'pod')}.")
+
+
+def status_refused(status: Mapping[str, Any]) -> Note:
+    """Return the event for a status that the API server did not take; ``status`` is the one that says so."""
+    return Note("Warning", reasons.STATUS_REFUSED, "Publish", _ready(status)["message"])
 
 
 def _state(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note]:

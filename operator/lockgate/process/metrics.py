@@ -89,6 +89,12 @@ class Metrics:
             buckets=RUN_SECONDS,
             registry=registry,
         )
+        self._refused = Counter(
+            "lockgate_status_refused_total",
+            "Statuses that the API server did not take, by reason (an API error's class). They are tried again.",
+            ["reason"],
+            registry=registry,
+        )
         self._opened = Counter(
             "lockgate_gates_opened_total", "Pods whose scheduling gate was removed.", registry=registry
         )
@@ -123,6 +129,10 @@ class Metrics:
         """Count a run that ended and how long it took."""
         self._runs.labels(outcome, reason).inc()
         self._run_seconds.observe(seconds)
+
+    def status_refused(self, reason: str) -> None:
+        """Count a status that the API server did not take."""
+        self._refused.labels(reason).inc()
 
     def gates_opened(self, count: int) -> None:
         """Count pods whose scheduling gate was removed."""

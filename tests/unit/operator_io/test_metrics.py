@@ -30,6 +30,12 @@ def test_resources_are_counted_by_their_newest_phase(metrics: Metrics) -> None:
     assert value(metrics, "lockgate_pods", state="unguarded") == 3
 
 
+def test_a_status_that_the_server_refuses_is_counted(metrics: Metrics) -> None:
+    metrics.status_refused("Invalid")
+
+    assert value(metrics, "lockgate_status_refused_total", reason="Invalid") == 1
+
+
 def test_a_resource_that_is_gone_no_longer_counts(metrics: Metrics) -> None:
     metrics.observed("ns", "shop", phase="Failed", held=4, bypassed=0, unguarded=0)
     metrics.forgotten("ns", "shop")
