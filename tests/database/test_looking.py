@@ -100,6 +100,88 @@ def test_plan_renders_the_sql_of_what_is_pending_and_changes_nothing(project, ru
     assert "-- 1/3 r2 add notes" in run(project("sync"), "plan", output="plain")[1]
 
 
+OWN_WORK = {
+    "psycopg": (
+        "import psycopg\n"
+        "with psycopg.connect({libpq!r}) as own:\n"
+        "    own.execute('SET default_transaction_read_only = off')\n"
+        "    own.execute('CREATE TABLE own (id int)')"
+    ),
+    "psycopg2": (
+        "import psycopg2\n"
+        "own = psycopg2.connect({libpq!r})\n"
+        "own.cursor().execute('CREATE TABLE own (id int)')\n"
+        "own.commit()"
+    ),
+    "asyncpg": (
+        "import asyncio, asyncpg\n"
+        "async def work():\n"
+        "    own = await asyncpg.connect({libpq!r})\n"
+        "    await own.execute('CREATE TABLE own (id int)')\n"
+        "asyncio.run(work())"
+    ),
+    "an engine": (
+        "with sa.create_engine(os.environ['DATABASE_URL'], isolation_level='AUTOCOMMIT').connect() as own:\n"
+        "    own.execute(sa.text('SET default_transaction_read_only = off'))\n"
+        "    own.execute(sa.text('CREATE TABLE own (id int)'))"
+    ),
+    "psql": "import subprocess\nsubprocess.run(['psql', '-c', 'CREATE TABLE own (id int)', {libpq!r}], check=True)",
+    "an error that it catches": (
+        "import contextlib, psycopg\n"
+        "with contextlib.suppress(Exception):\n"
+        "    psycopg.connect({libpq!r}, autocommit=True).execute('CREATE TABLE own (id int)')\n"
+        "op.execute('SELECT 1')"
+    ),
+}
+
+
+def test_plan_does_nothing_that_a_revision_does_by_itself(written, run, database):
+    libpq = database.url().replace("+psycopg", "")
+    works = [work.format(libpq=libpq) for work in OWN_WORK.values()]
+    folder = written(*works, "op.execute('CREATE TABLE afterwards (id int)')")
+
+    *own, last = run(folder, "plan")[2]["plan"]
+
+    assert relations(database) == []
+    assert [step["sql"] for step in own] == [None] * len(OWN_WORK)
+    for step, kind in zip(own, OWN_WORK, strict=True):
+        what = "it starts a program" if kind == "psql" else "it works over a connection of its own"
+        assert step["note"].startswith(f"its SQL cannot be shown: {what}"), step
+    assert "CREATE TABLE afterwards" in last["sql"]
+    assert run(folder, "migrate", "--target", "n1")[2]["reason"] == "Migrated"
+    assert ("public", "own") in relations(database)
+
+
+def test_plan_lets_env_py_write_nothing_through_a_driver(written, run, database):
+    libpq = database.url().replace("+psycopg", "")
+    folder = written("op.execute('CREATE TABLE z ()')")
+    env = folder / "migrations" / "env.py"
+    begins = "".join(
+        f"import {driver}\ntry:\n    {driver}.connect({libpq!r}).cursor().execute('CREATE TABLE x ()')\n"
+        f"except {driver}.Error as error:\n    print('{driver}:', error)\n"
+        for driver in ("psycopg", "psycopg2")
+    )
+    env.write_text(begins + env.read_text())
+
+    said, report = run(folder, "plan")[1:]
+
+    for driver in ("psycopg", "psycopg2"):
+        assert f"{driver}: cannot execute CREATE TABLE in a read-only transaction" in said
+    assert "CREATE TABLE z" in report["plan"][0]["sql"]
+    assert (relations(database), os.environ.get("PGOPTIONS")) == ([], None)
+
+
+def test_a_baseline_is_learnt_without_doing_what_a_revision_does_by_itself(written, run, database):
+    libpq = database.url().replace("+psycopg", "")
+    folder = written(OWN_WORK["an error that it catches"].format(libpq=libpq))
+
+    report = run(folder, "baseline", "n1")[2]
+
+    assert (report["exit_code"], report["reason"]) == (21, "InvalidConfiguration"), report
+    assert "n1 (it works over a connection of its own)" in report["message"]
+    assert ("public", "own") not in relations(database)
+
+
 def test_plan_says_which_revision_cannot_be_rendered_and_why(project, run):
     folder = project("sync")
     (folder.parent / "revisions" / "r2.py").write_text(

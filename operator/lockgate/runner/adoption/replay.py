@@ -1,8 +1,8 @@
 """Follows the revisions up to one of them without a database, to know which tables there are when it is reached.
 
 env.py runs in Alembic's offline mode, as for `alembic upgrade --sql`, because naming conventions, imports and options
-of its own decide what revisions do. Nothing is rendered: the operations are followed as they come. Where env.py opens
-a connection all the same, that is read-only.
+of its own decide what revisions do. Nothing is rendered: the operations are followed as they come, and what a revision
+does by itself is not done. Where env.py opens a connection all the same, that is read-only.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy.schema import CreateTable
 from lockgate.runner.adoption.inventory import Inventory
 from lockgate.runner.database import outcome
 from lockgate.runner.entry.entering import enter
+from lockgate.runner.entry.isolation import isolated
 from lockgate.runner.entry.read_only import only_reading
 
 if TYPE_CHECKING:
@@ -97,12 +98,14 @@ class Replay:
         @functools.wraps(upgrade)  # its name is what Alembic logs
         def observed(*args: Any, **kwargs: Any) -> None:
             """Let a revision that cannot be followed not hide those behind it."""
-            known = len(self.inventory.doubts)
+            known, withheld = len(self.inventory.doubts), []
             try:
-                upgrade(*args, **kwargs)
+                with isolated() as withheld:
+                    upgrade(*args, **kwargs)
             except Exception as error:  # a revision is the user's code: anything can come out of it
-                self.doubts.append(f"{revision} ({outcome.brief_at(error, self._project.folders)})")
+                said = withheld[0] if withheld else outcome.brief_at(error, self._project.folders)
+                self.doubts.append(f"{revision} ({said})")
             else:
-                self.doubts += [f"{revision} ({words})" for words in self.inventory.doubts[known:]]
+                self.doubts += [f"{revision} ({words})" for words in (*withheld[:1], *self.inventory.doubts[known:])]
 
         return observed

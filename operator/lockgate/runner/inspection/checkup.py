@@ -8,12 +8,14 @@ from lockgate.errors import CheckFailed
 from lockgate.report import CheckResult
 from lockgate.runner.database.backends.fitting import fitted
 from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.entry.read_only import libpq_reads_only
 from lockgate.runner.entry.sessions import EnvironmentSessions
 from lockgate.runner.health.drift import check_drift
 from lockgate.runner.health.health_checks import Surroundings, check_health
 from lockgate.runner.inspection.answer import Answer, answered
 from lockgate.runner.inspection.position import Position, Verdict, compare, named_table, opened, read_position
 from lockgate.runner.interruption import Interruption
+from lockgate.runner.invocation.checks import DriftCheck
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
@@ -33,11 +35,16 @@ def check(configuration: Configuration, narrator: Narrator) -> Answer:
         accept = configuration.database_ahead == "Accept"
         verdict = compare(project.script, position, target=configuration.target, accept=accept)
         sessions = EnvironmentSessions(Settings(), Interruption())
+
+        def drift(check: DriftCheck) -> CheckResult:
+            with libpq_reads_only(connection):
+                return check_drift(check, project, configuration.target, sessions, narrator.redact)
+
         # No run, so no "before" either: every invalid index and every constraint that is NOT VALID counts.
         surroundings = Surroundings(
             before=Baseline(),
             built=frozenset(),
-            drift=lambda check: check_drift(check, project, configuration.target, sessions, narrator.redact),
+            drift=drift,
             redact=narrator.redact,
         )
         found = check_health(configuration.checks, database.connect, surroundings)

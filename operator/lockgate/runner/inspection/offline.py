@@ -2,8 +2,8 @@
 
 env.py is needed for what decides how SQL looks: naming conventions, the version table, options of its own. One that
 knows offline mode opens no connection; one that does not opens its usual one, whose transactions are all read-only
-here. Alembic writes to a buffer in either case. What follows a failure inside a revision is thrown away: half of its
-statements would be taken for all of them.
+here. Alembic writes to a buffer in either case, and what a revision does by itself is not done. What follows a failure
+inside a revision is thrown away: half of its statements would be taken for all of them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lockgate.runner.database import outcome
 from lockgate.runner.database.dbapi import dbapi_of
 from lockgate.runner.entry.arrival import in_own_transaction
 from lockgate.runner.entry.entering import enter
+from lockgate.runner.entry.isolation import isolated
 from lockgate.runner.entry.read_only import only_reading
 from lockgate.runner.inspection.position import Position, Verdict, compare
 from lockgate.runner.invocation.configuration import Configuration
@@ -70,7 +71,8 @@ class Rendering:
         self._own = own
         self._buffer = io.StringIO()
         self._found: tuple[Position, Verdict] | None = None
-        self._failed = ""
+        self._failed = self._place = ""
+        self._withheld: list[str] = []
         self.refusal: LockgateError | None = None
         """What Lockgate itself raised inside env.py, which may have swallowed it."""
         self.positions: list[tuple[Position, Verdict]] = []
@@ -141,7 +143,7 @@ class Rendering:
         self.positions.append(self._found)
         for step in verdict.steps:
             start = self._buffer.tell()
-            self._failed = ""
+            self._failed, self._place, self._withheld = "", "", []
             step.migration_fn = self._observed(step.migration_fn)
             yield step
             self.planned.append(self._taken(step, position, self._buffer.getvalue()[start:].strip()))
@@ -151,19 +153,27 @@ class Rendering:
         def observed(*args: Any, **kwargs: Any) -> None:
             """Let a revision that cannot be rendered not stop those behind it."""
             try:
-                upgrade(*args, **kwargs)
+                with isolated() as self._withheld:
+                    upgrade(*args, **kwargs)
             except Exception as error:  # a revision is the user's code: anything can come out of it
                 self._failed = outcome.brief_at(error, self._project.folders)
+                self._place = outcome.where(error, self._project.folders)
 
         return observed
 
     def _taken(self, step: RevisionStep, position: Position, sql: str) -> Planned:
         revision, message = step.revision.revision, step.doc or ""
-        if self._failed:
-            note = f"cannot be rendered without a database: {self._failed}"
-            return Planned(revision, message, position.name, None, note)
+        if self._failed or self._withheld:
+            return Planned(revision, message, position.name, None, self._why_not())
         note = "it reads from the database: what it does may depend on what it finds" if _READS.search(sql) else ""
         return Planned(revision, message, position.name, sql, note)
+
+    def _why_not(self) -> str:
+        """Say why there is no SQL of a revision."""
+        if self._withheld:
+            at = f", at {self._place}" if self._place else ""
+            return f"its SQL cannot be shown: {self._withheld[0]}{at}, which a plan does not let it do"
+        return f"cannot be rendered without a database: {self._failed}"
 
 
 def place(url: URL) -> tuple[object, ...]:

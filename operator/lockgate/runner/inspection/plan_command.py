@@ -9,6 +9,7 @@ from sqlalchemy.engine.url import URL, make_url
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import OwnConnection
+from lockgate.runner.entry.read_only import libpq_reads_only
 from lockgate.runner.inspection.answer import Answer, answered
 from lockgate.runner.inspection.offline import Planned, Rendering, place
 from lockgate.runner.inspection.position import (
@@ -46,7 +47,8 @@ def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
                 return read_position(connection, schema, table)
 
         rendering = Rendering(project, configuration, narrator, read, own)
-        trouble = _render(rendering, project)
+        with libpq_reads_only(connection):
+            trouble = _render(rendering, project)
         if rendering.refusal:
             raise rendering.refusal
         if trouble or not rendering.positions:
