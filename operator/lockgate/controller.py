@@ -10,7 +10,7 @@ Order is what makes it right when it is killed anywhere:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -22,11 +22,11 @@ from lockgate.decide.outcomes import Outcome, new_outcomes
 from lockgate.decide.plan import decide
 from lockgate.decide.rules import WHILE_REFUSED
 from lockgate.decide.status import build_status, differs_only_in_progress, refused_status, satisfied_after
-from lockgate.decide.transitions import Note, events_for, gate_opened, status_refused
+from lockgate.decide.transitions import Note, events_for, gate_opened, pods_held, status_refused
 from lockgate.errors import ClusterError, Forbidden, Invalid, Missing
 from lockgate.gathering import gather
 from lockgate.job.pod_template import Injection
-from lockgate.port import DATABASE_MIGRATION, ClusterPort, EventSink, MetricsSink, Object
+from lockgate.port import DATABASE_MIGRATION, POD, ClusterPort, EventSink, MetricsSink, Object
 from lockgate.resource import Migration
 
 __all__ = ["Controller"]
@@ -64,7 +64,7 @@ class Controller:
 
     async def _advance(self, observation: Observation) -> float | None:
         now = self._clock()
-        outcomes = new_outcomes(observation)
+        outcomes = new_outcomes(observation, now)
         satisfied = satisfied_after(observation, outcomes, now)
         decision = decide(observation, outcomes, satisfied, now)
         status = build_status(observation, outcomes, satisfied, decision, now)
@@ -100,6 +100,7 @@ class Controller:
             self._written[migration.namespace, migration.name] = now
             observation = after_write(observation, written, status)
             await self._tell(migration, events_for(before, status))
+            await self._tell_pods(observation.app_pods, pods_held(before, status), migration.namespace)
             for outcome in outcomes:
                 self._metrics.run_finished(outcome=outcome.outcome, reason=outcome.reason, seconds=outcome.seconds)
         gate = {key: status["gate"][key] for key in ("held", "bypassed", "unguarded")}
@@ -138,6 +139,13 @@ class Controller:
             await self._tell(migration, (gate_opened(opened),))
         if problem is not None:
             raise problem
+
+    async def _tell_pods(self, pods: Sequence[AppPod], notes: Mapping[str, Note], namespace: str) -> None:
+        for pod in pods:
+            if note := notes.get(pod.name):
+                metadata = {"namespace": namespace, "name": pod.name, "uid": pod.uid}
+                regarding = {"apiVersion": POD.api_version, "kind": POD.kind, "metadata": metadata}
+                await self._events.emit(regarding, note.kind, note.reason, note.action, note.text)
 
     async def _tell(self, migration: Migration, notes: Sequence[Note]) -> None:
         regarding = {

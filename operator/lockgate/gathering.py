@@ -10,9 +10,9 @@ from typing import NamedTuple
 from lockgate import reasons
 from lockgate.decide.gate import MIGRATION
 from lockgate.decide.observation import Observation, observe
-from lockgate.decide.views import MIGRATE, RUN_OF, PodView
+from lockgate.decide.views import MIGRATE, RUN_OF, JobView, PodView, last_seen, pod_refusal
 from lockgate.errors import ClusterError, Missing
-from lockgate.port import JOB, POD, ClusterPort, Object
+from lockgate.port import EVENT, JOB, POD, ClusterPort, Object
 
 __all__ = ["gather", "logs_wanted"]
 
@@ -42,12 +42,33 @@ async def gather(cluster: ClusterPort, body: Object) -> Observation:
     )
     jobs += await _job_of_another(cluster, observe(body, jobs=jobs))
     seen = observe(body, jobs=jobs, migration_pods=pods, app_pods=app_pods)
+    refused = {job.name: await _pod_refused(cluster, namespace, job) for job in _without_pod(seen)}
     wanted = logs_wanted(seen)
-    if not wanted:
+    if not wanted and not refused:
         return seen
     texts = await asyncio.gather(*(_log(cluster, namespace, want) for want in wanted))
     logs = {want.pod: text for want, text in zip(wanted, texts, strict=True)}
-    return observe(body, jobs=jobs, migration_pods=pods, app_pods=app_pods, logs=logs)
+    return observe(body, jobs=jobs, migration_pods=pods, app_pods=app_pods, logs=logs, pod_refusals=refused)
+
+
+def _without_pod(seen: Observation) -> list[JobView]:
+    """Return the Jobs at work that have no pod now, though one is due."""
+    return [job for job in seen.jobs if job.active and all(pod.ended for pod in seen.pods_of(job))]
+
+
+async def _pod_refused(cluster: ClusterPort, namespace: str, job: JobView) -> str:
+    """Return what the Job controller says about a pod that it could not create; nothing where it has created one since.
+
+    Its words name what refuses the pod: a quota, an admission policy, a missing ServiceAccount.
+    """
+    try:
+        events = await cluster.list(EVENT, namespace, field_selector=f"regarding.uid={job.uid}")
+    except ClusterError as error:
+        log.info("The events of Job %s/%s cannot be read: %s", namespace, job.name, error.message)
+        return ""
+    told = [event for event in events if event.get("reason") in ("FailedCreate", "SuccessfulCreate")]
+    newest = max(told, key=last_seen, default={})
+    return pod_refusal(newest.get("note", "")) if newest.get("reason") == "FailedCreate" else ""
 
 
 async def _job_of_another(cluster: ClusterPort, seen: Observation) -> list[Object]:

@@ -54,8 +54,10 @@ class ClusterPort(Protocol):
         """Return one object, or raise Missing."""
         ...
 
-    async def list(self, kind: Kind, namespace: str | None, *, label_selector: str = "") -> list[Object]:
-        """Return all objects of a namespace (None: of all namespaces) that the selector matches."""
+    async def list(
+        self, kind: Kind, namespace: str | None, *, label_selector: str = "", field_selector: str = ""
+    ) -> list[Object]:
+        """Return all objects of a namespace (None: of all namespaces) that the selectors match."""
         ...
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:

@@ -55,6 +55,7 @@ JOB_VANISHED = "JobVanished"  # somebody deleted the Job before it ended
 # events only
 GATE_OPENED = "GateOpened"
 UNGUARDED_PODS = "UnguardedPods"
+POD_HELD = "PodHeld"  # about a pod: it wants what nothing on its way brings
 
 STARTED_NOTHING = frozenset(
     {
@@ -78,6 +79,7 @@ ADVICE = {
     CONFIG_MAP_KEY_NOT_FOUND: "Add the key to the ConfigMap, or correct spec.template; the run starts by itself then.",
     IMAGE_NOT_AVAILABLE: "Push the image, correct its name, or give spec.template.spec.imagePullSecrets.",
     POD_UNSCHEDULABLE: "Make room, or change resources, nodeSelector or tolerations in spec.template.",
+    POD_NOT_CREATED: "Correct what it names; the Job controller tries again by itself.",
     CONTAINER_CANNOT_START: "Correct spec.template.",
     JOB_REJECTED: "Correct spec.template, or ask who runs the cluster for the quota or policy that refuses the Job.",
     STATUS_REFUSED: "Apply the CustomResourceDefinition of the operator's release; it is tried again every minute.",

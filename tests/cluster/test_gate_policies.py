@@ -264,7 +264,7 @@ def test_a_forged_covered_by_opens_nothing_and_does_not_stay(
 
     for admitted in (unknown, uncovered):
         assert gates(admitted) == [GATE]
-        assert admitted["metadata"]["annotations"] == {"example.com/kept": "yes"}
+        assert admitted["metadata"]["annotations"] == {"example.com/kept": "yes", "lockgate.dev/gated": "true"}
 
 
 def test_a_stale_covered_by_is_replaced_by_the_truth(
@@ -423,6 +423,7 @@ RIGHTS = {
     ("patch", "databasemigrations.lockgate.dev/status"): "yes",
     ("update", "databasemigrations.lockgate.dev/finalizers"): "yes",
     ("create", "events.events.k8s.io"): "yes",
+    ("list", "events.events.k8s.io"): "yes",
     ("get", "secrets"): "no",
     ("list", "secrets"): "no",
     ("get", "configmaps"): "no",

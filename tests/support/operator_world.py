@@ -13,7 +13,7 @@ from crd_schema import objections, status_schema
 from lockgate.controller import Controller
 from lockgate.errors import AlreadyExists, ClusterError, Conflict, Invalid, Missing, Unavailable
 from lockgate.job.pod_template import Injection
-from lockgate.port import DATABASE_MIGRATION, JOB, POD, Kind, Object
+from lockgate.port import DATABASE_MIGRATION, EVENT, JOB, POD, Kind, Object
 from lockgate.report import Progress, Report, progress_line, report_line, termination_message
 
 NAMESPACE = "default"
@@ -47,15 +47,19 @@ class Api:
         with self._call("get", kind):
             return copy.deepcopy(self._find(kind, namespace, name))
 
-    async def list(self, kind: Kind, namespace: str | None, *, label_selector: str = "") -> list[Object]:
+    async def list(
+        self, kind: Kind, namespace: str | None, *, label_selector: str = "", field_selector: str = ""
+    ) -> list[Object]:
         with self._call("list", kind):
             key, _, value = label_selector.partition("=")
+            uid = field_selector.removeprefix("regarding.uid=")
             return [
                 copy.deepcopy(body)
                 for (plural, where, _), body in sorted(self.objects.items())
                 if plural == kind.plural
                 and namespace in (None, where)
                 and (not key or (body["metadata"].get("labels") or {}).get(key) == value)
+                and (not uid or body["regarding"]["uid"] == uid)
             ]
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
@@ -205,6 +209,7 @@ class Told:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, str]] = []
+        self.pod_events: list[tuple[str, str, str]] = []
         self.runs: list[tuple[str, str]] = []
         self.gates = 0
         self.refused: list[str] = []
@@ -213,7 +218,10 @@ class Told:
     async def emit(self, regarding: Object, kind: str, reason: str, action: str, note: str, /) -> None:
         assert regarding["metadata"]["uid"]
         assert action
-        self.events.append((kind, reason, note))
+        if regarding["kind"] == "Pod":
+            self.pod_events.append((regarding["metadata"]["name"], reason, note))
+        else:
+            self.events.append((kind, reason, note))
 
     def observed(self, namespace: str, name: str, **figures: Any) -> None:
         self.state[f"{namespace}/{name}"] = figures
@@ -334,11 +342,35 @@ class World:
         kind = next(iter(state))
         ended = "Failed" if (state[kind] or {}).get("exitCode") else "Succeeded"
         guess = {"waiting": "Pending", "running": "Running", "terminated": ended}[kind]
+        beside = [one for one in pod.get("status", {}).get("containerStatuses", ()) if one["name"] != "migrate"]
         pod["status"] = {
             "phase": phase or guess,
-            "containerStatuses": [{"name": "migrate", "restartCount": 0, "state": state}],
+            "containerStatuses": [{"name": "migrate", "restartCount": 0, "state": state}, *beside],
         }
         self.api.changed(pod)
+
+    def inject(self, pod: Object, name: str = "istio-proxy") -> None:
+        """Let an injector have added a container that runs for ever."""
+        pod["status"]["containerStatuses"].append({"name": name, "restartCount": 0, "state": {"running": {}}})
+
+    def says(self, job: Object, reason: str, note: str) -> None:
+        """Let the Job controller post an event about a Job."""
+        uid = job["metadata"]["uid"]
+        event = {
+            "metadata": {"name": f"{job['metadata']['name']}.{len(self.api.all(EVENT))}"},
+            "regarding": {"uid": uid},
+        }
+        self.api.put(EVENT, {**event, "reason": reason, "note": note, "deprecatedLastTimestamp": stamp(self.now)})
+
+    def disrupt(self, pod: Object, message: str) -> None:
+        """Let the cluster end a pod, as a drain does."""
+        pod["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True", "message": message}]
+        pod["metadata"]["deletionTimestamp"] = stamp(self.now)
+        self.api.changed(pod)
+
+    def vanish(self, pod: Object) -> None:
+        """Let a pod go without a trace."""
+        del self.api.objects[POD.plural, NAMESPACE, pod["metadata"]["name"]]
 
     def run(self, job: Object, progress: Progress | None = None) -> Object:
         """Let a pod run, and print its progress."""

@@ -39,12 +39,16 @@ class Cluster:
         """Return one object, or raise Missing."""
         return await self._json("get", "GET", kind, namespace, name)
 
-    async def list(self, kind: Kind, namespace: str | None, *, label_selector: str = "") -> list[Object]:
+    async def list(
+        self, kind: Kind, namespace: str | None, *, label_selector: str = "", field_selector: str = ""
+    ) -> list[Object]:
         """Return all objects that match, of one namespace or (None) of all; read in chunks."""
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        query = {name: selector for name, selector in selectors.items() if selector}
         try:
-            return await self._list(kind, namespace, label_selector)
+            return await self._list(kind, namespace, query)
         except Gone:  # a list that takes longer than etcd keeps its revision (5 min): once more from the start
-            return await self._list(kind, namespace, label_selector)
+            return await self._list(kind, namespace, query)
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create an object; AlreadyExists if there is one. A field the server does not know is Invalid, not dropped."""
@@ -109,9 +113,9 @@ class Cluster:
         """Ask for the server's version, which needs no right: Unavailable where it cannot be reached."""
         await self._send(Call("get", "", "version", name="/version"), "GET", "/version")
 
-    async def _list(self, kind: Kind, namespace: str | None, label_selector: str) -> Objects:
+    async def _list(self, kind: Kind, namespace: str | None, selectors: dict[str, str]) -> Objects:
         items: Objects = []
-        query = {"limit": str(CHUNK)} | ({"labelSelector": label_selector} if label_selector else {})
+        query = {"limit": str(CHUNK)} | selectors
         while True:
             answer = await self._send(_call("list", kind, namespace, ""), "GET", _path(kind, namespace), query=query)
             page = _object(answer)

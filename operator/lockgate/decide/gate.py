@@ -11,27 +11,49 @@ them:
   dropped from the record (`lockgate.decide.satisfied`).
 * When ``spec.database`` changes, or a resource is deleted and created again, the record starts anew. Pods created
   before ``status.satisfied.since`` were judged by the older record, and are not judged again.
+* What a run takes back starts the record anew for the same cause.
+* The policy marks each pod that it has looked at. One that it has held, and that runs uncovered, was freed by a person.
 * Helm creates the Deployment a moment before the resource, and exactly then a missing policy must be noticed. That is
   why ``since`` of a new resource lies `lockgate.decide.satisfied.ADOPTION` before its creation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lockgate.decide.satisfied import Satisfied, Want
 from lockgate.decide.views import EPOCH, timestamp
+from lockgate.decide.wording import one_line, plural, summary
 from lockgate.resource import GROUP
 
-__all__ = ["GATE", "MIGRATION", "AppPod", "GateCounts", "app_pod", "count", "opening_patch", "to_open"]
+__all__ = [
+    "GATE",
+    "MAX_STRANGERS",
+    "MIGRATION",
+    "SETTLED",
+    "AppPod",
+    "GateCounts",
+    "app_pod",
+    "count",
+    "held_back",
+    "opening_patch",
+    "strangers",
+    "to_open",
+]
 
 MIGRATION = f"{GROUP}/migration"
 """The label by which a pod names the resource it waits for."""
 GATE = f"{GROUP}/migration"
 """The scheduling gate."""
+GATED = f"{GROUP}/gated"
+COVERED_BY = f"{GROUP}/covered-by"
+"""Annotations that the admission policies write (`charts/lockgate/templates/gate.yaml`)."""
+SETTLED = timedelta(seconds=10)
+"""The age at which a held pod is no longer taken for the first of a rollout that the resource hears of next."""
+MAX_STRANGERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +68,10 @@ class AppPod:
     bypassed: bool
     gone: bool
     """It has ended or is being deleted."""
+    gated: bool = False
+    """The admission policy was at work when it was created, and has held it."""
+    admitted: bool = False
+    """The admission policy was at work when it was created, and has found it covered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +99,34 @@ def app_pod(body: Mapping[str, Any]) -> AppPod:
         ),
         held=any(gate.get("name") == GATE for gate in spec.get("schedulingGates") or ()),
         bypassed=bool(annotations.get(f"{GROUP}/bypass")),
+        gated=GATED in annotations,
+        admitted=COVERED_BY in annotations,
         gone="deletionTimestamp" in meta or (body.get("status") or {}).get("phase") in ("Succeeded", "Failed"),
     )
+
+
+def strangers(pods: Iterable[AppPod], satisfied: Satisfied, *, expected: str, now: datetime) -> tuple[AppPod, ...]:
+    """Return the held pods that nothing on its way will free, in the order of their names.
+
+    ``expected`` is the image of the run on its way (empty: none is). A pod may come a moment before the resource learns
+    of its image, so a new one is not among them. Which revisions a run leads to is known when it has ended.
+    """
+    return tuple(
+        pod
+        for pod in sorted(pods, key=lambda pod: pod.name)
+        if pod.held and not (pod.gone or pod.bypassed or satisfied.covers(pod.want))
+        if now - pod.created >= SETTLED
+        if not expected or (pod.want.images and expected not in pod.want.images)
+    )
+
+
+def held_back(pods: Sequence[AppPod], satisfied: Satisfied) -> str:
+    """Say of pods that nothing will free what they want and what there is; nothing where there are none."""
+    if not pods:
+        return ""
+    many = f" {plural(len(pods) - 1, 'further pod')} of this kind." if len(pods) > 1 else ""
+    there = f"revision {summary(satisfied.revisions[:1])}" if pods[0].want.revision else satisfied.words
+    return one_line(f"Pod {pods[0].name} is held: it wants {pods[0].want.words}, and there is {there}.{many}", 600)
 
 
 def to_open(pods: Iterable[AppPod], satisfied: Satisfied) -> tuple[AppPod, ...]:
@@ -88,15 +140,19 @@ def opening_patch(pod: AppPod) -> dict[str, Any]:
 
 
 def count(pods: Iterable[AppPod], satisfied: Satisfied) -> GateCounts:
-    """Count the present pods by how they relate to the gate; a bypassed pod counts as nothing else."""
+    """Count the present pods by how they relate to the gate; a bypassed pod counts as nothing else.
+
+    A pod that the policy has held, and that runs uncovered, was freed by a person, which is a bypass too.
+    """
     held = opened = bypassed = unguarded = 0
     for pod in pods:
         if pod.gone:
             continue
         covered = satisfied.covers(pod.want)
-        bypassed += pod.bypassed
+        judged = pod.created >= satisfied.since
+        loose = judged and not (covered or pod.held or pod.bypassed or pod.admitted)
+        bypassed += pod.bypassed or (loose and pod.gated)
         held += pod.held and not pod.bypassed
         opened += covered and not pod.held and not pod.bypassed
-        judged = pod.created >= satisfied.since
-        unguarded += judged and not (covered or pod.held or pod.bypassed)
+        unguarded += loose and not pod.gated
     return GateCounts(held, opened, bypassed, unguarded)

@@ -6,8 +6,8 @@ dicts from the API server ──▶ views.py ──▶ observe() ──▶ Obser
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from lockgate import reasons
@@ -16,7 +16,10 @@ from lockgate.decide.views import JobView, PodView, job_view, pod_view, timestam
 from lockgate.report import Progress, Report, fold, read_report
 from lockgate.resource import Migration, parse, taking_back
 
-__all__ = ["Observation", "observe"]
+__all__ = ["OUTLIVED", "Observation", "observe"]
+
+OUTLIVED = timedelta(seconds=15)
+"""How long a container may outlive the one that migrates before it counts as what keeps the pod from ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Observation:
     """By pod name."""
     refusal: str = ""
     """What the API server said when it refused to create the Job in this very pass."""
+    pod_refusals: Mapping[str, str] = field(default_factory=dict)
+    """By Job name, what the Job controller said when it could not create the pod that is due."""
 
     @property
     def job(self) -> JobView | None:
@@ -74,11 +79,41 @@ class Observation:
         The pods say so while they exist. Where they are gone, only the published status can testify that nothing
         had started; without its testimony, something may have.
         """
-        if any(pod.has_started for pod in self.pods_of(job)) or job.succeeded:
+        attempt = self.published_run(job).get("attempt")
+        if any(pod.has_started for pod in self.pods_of(job)) or job.succeeded or attempt:
             return True
+        return job.failed > 0 and attempt is None
+
+    def published_run(self, job: JobView) -> Mapping[str, Any]:
+        """Return the published ``status.run``, if it speaks of this Job and not of an earlier one of its name."""
         run = self.status.get("run") or {}
-        testified = run.get("job") == job.name and run.get("attempt") == 0
-        return job.failed > 0 and not testified
+        started = timestamp(run.get("startedAt"))
+        return run if run.get("job") == job.name and started in (None, job.created) else {}
+
+    def is_over(self, job: JobView, now: datetime) -> bool:
+        """Say whether the run has ended although its Job has not: a container that was added keeps the pod alive."""
+        return job.active and self.last_container(job, now) is not None
+
+    def outlived_for(self, job: JobView, now: datetime) -> timedelta:
+        """Return how long ago the run of a Job ended whose pod has not."""
+        pod = self.last_container(job, now)
+        ended = pod.migrate.ended if pod and pod.migrate else None
+        return now - ended if ended else timedelta.max if pod else timedelta()
+
+    def last_container(self, job: JobView, now: datetime) -> PodView | None:
+        """Return the pod whose container that migrates has ended the run, where another container outlives it.
+
+        One that succeeded ends the run at once. One that failed does so a moment later, so that a container which ends
+        by itself lets the Job try again; never while another pod works, or while the pod is being deleted.
+        """
+        kept = [pod for pod in self.pods_of(job) if pod.kept_by]
+        good = next((pod for pod in kept if pod.exit_code == 0), None)
+        if good is not None or not kept:
+            return good
+        if any(pod.deleting or not (pod.ended or pod.kept_by) for pod in self.pods_of(job)):
+            return None
+        ended = kept[-1].migrate.ended if kept[-1].migrate else None
+        return kept[-1] if ended is None or now - ended >= OUTLIVED else None
 
     def ended_unstarted(self, job: JobView) -> bool:
         """Say whether a Job ran out of time before a container that migrates could start: nothing has run."""
@@ -93,6 +128,7 @@ def observe(
     app_pods: Iterable[Mapping[str, Any]] = (),
     logs: Mapping[str, str] | None = None,
     refusal: str = "",
+    pod_refusals: Mapping[str, str] | None = None,
 ) -> Observation:
     """Turn what the API server sent into an Observation; ``logs`` holds ends of logs by pod name."""
     migration, logs = _turn(parse(body), body.get("status") or {}), logs or {}
@@ -108,6 +144,7 @@ def observe(
         reports=_reports(pods, logs),
         progress={name: progress for name, progress in folded.items() if progress is not None},
         refusal=refusal,
+        pod_refusals=pod_refusals or {},
     )
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from lockgate import reasons
 from lockgate.decide.observation import Observation
-from lockgate.decide.symptoms import why_ended
-from lockgate.decide.views import JobView, timestamp
+from lockgate.decide.symptoms import why_ended, why_interrupted
+from lockgate.decide.views import JobView, PodView, timestamp
 from lockgate.decide.wording import masked, one_line, plural, sentence, summary
+from lockgate.errors import Interrupted
 from lockgate.report import Report
 
 __all__ = ["Outcome", "explain_failure", "new_outcomes"]
@@ -49,16 +50,17 @@ class Outcome:
         return entry
 
 
-def new_outcomes(observation: Observation) -> tuple[Outcome, ...]:
+def new_outcomes(observation: Observation, now: datetime) -> tuple[Outcome, ...]:
     """Return how runs ended that the published history does not tell of yet, oldest first.
 
     A Job that ran out of time before its pod could start is not an outcome: nothing has run, and a Secret that appears
     an hour late must still help. Any other failure is one, even without a start: repeating it at once would never end.
     """
     found = [
-        _outcome(observation, job)
+        _outcome(observation, job, now)
         for job in observation.jobs
-        if job.owned and not job.active and not observation.is_recorded(job)
+        if job.owned and not observation.is_recorded(job)
+        if not job.active or observation.is_over(job, now)
         if not observation.ended_unstarted(job)
     ]
     return tuple(found) or _vanished(observation)
@@ -67,11 +69,13 @@ def new_outcomes(observation: Observation) -> tuple[Outcome, ...]:
 def explain_failure(observation: Observation, job: JobView) -> tuple[str, str, Report | None]:
     """Return reason, message and report of the newest attempt of a Job that failed, if any attempt ended."""
     ended = [pod for pod in observation.pods_of(job) if pod.exit_code or pod.phase == "Failed"]
-    reported = [observation.reports[pod.name] for pod in ended if pod.name in observation.reports]
-    permanent = [report for report in reported if not report.retryable]
+    reported = [pod for pod in ended if pod.name in observation.reports]
+    permanent = [pod for pod in reported if not observation.reports[pod.name].retryable]
     if permanent or reported:
-        report = (permanent or reported)[-1]
-        return report.reason, failure_text(report), report
+        pod = (permanent or reported)[-1]
+        report = observation.reports[pod.name]
+        cause = why_interrupted(pod) if report.exit_code == Interrupted.exit_code else ""
+        return report.reason, " ".join(filter(None, (failure_text(report), cause))), report
     if ended:
         symptom = why_ended(ended[-1])
         return symptom.reason, symptom.message, None
@@ -92,18 +96,40 @@ def failure_text(report: Report) -> str:
     return one_line(" ".join(parts))
 
 
-def _outcome(observation: Observation, job: JobView) -> Outcome:
-    ended = job.ended or job.created
-    if job.complete and _said_nothing(observation, job):
+def _outcome(observation: Observation, job: JobView, now: datetime) -> Outcome:
+    last = observation.last_container(job, now) if job.active else None
+    ended = job.ended or (last.migrate.ended if last and last.migrate else None) or job.created
+    complete = job.complete or (last is not None and last.exit_code == 0) or _has_succeeded(observation, job)
+    if complete and _said_nothing(observation, job):
         text = f"Job {job.name} succeeded without a report, so it was not the runner that ran, and nothing is verified."
         reason, message, report = reasons.RUNNER_DID_NOT_RUN, reasons.advise(reasons.RUNNER_DID_NOT_RUN, text), None
         outcome = "Failed"
-    elif job.complete:
+    elif complete:
         outcome, (reason, message, report) = "Succeeded", _success(observation, job)
+    elif last is not None:
+        outcome, (reason, message, report) = "Failed", explain_failure(observation, job)
     else:
         outcome, (reason, message, report) = "Failed", _failure(observation, job)
-    spent = int((ended - job.created).total_seconds())
+    if last is not None:
+        message = one_line(f"{sentence(message)} {_outlived(last)}")
+    spent = max(0, int((ended - job.created).total_seconds()))
     return Outcome(job.run_id, job.image, job.database, outcome, reason, message, job.created, spent, report)
+
+
+def _has_succeeded(observation: Observation, job: JobView) -> bool:
+    """Say whether a pod is there whose runner reports success, whatever the Job says of the rest of the pod."""
+    reports = (observation.reports.get(pod.name) for pod in observation.pods_of(job) if pod.exit_code == 0)
+    return any(report is not None and report.exit_code == 0 for report in reports)
+
+
+def _outlived(pod: PodView) -> str:
+    """Say which containers were added to a pod, and how to keep them away."""
+    names = ", ".join(pod.kept_by)
+    return (
+        f"Container {names}, which is not of the Job, keeps pod {pod.name} from ending, so the Job is removed. Exclude"
+        " these pods from the injection by a label or annotation in spec.template.metadata, or have it injected as a"
+        " native sidecar."
+    )
 
 
 def _said_nothing(observation: Observation, job: JobView) -> bool:
@@ -140,7 +166,7 @@ def _is_to_be_taken_back(observation: Observation, job: JobView, report: Report)
 
 def _failure(observation: Observation, job: JobView) -> tuple[str, str, Report | None]:
     reason, message, report = explain_failure(observation, job)
-    if job.failure == "DeadlineExceeded":
+    if job.failure == "DeadlineExceeded" and reason != reasons.RUN_TIMEOUT:
         text = f"The run took longer than spec.timeouts.run allows. Last: {message}"
         return reasons.RUN_TIMEOUT, one_line(reasons.advise(reasons.RUN_TIMEOUT, text)), report
     if job.failure == "PodFailurePolicy" and report is not None:

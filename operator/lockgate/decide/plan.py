@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lockgate import reasons
 from lockgate.decide import rules
-from lockgate.decide.decision import Action, AddFinalizer, CreateJob, Decision, ReleaseFinalizer
-from lockgate.decide.observation import Observation
+from lockgate.decide.decision import Action, AddFinalizer, CreateJob, Decision, DeleteJob, ReleaseFinalizer
+from lockgate.decide.observation import OUTLIVED, Observation
 from lockgate.decide.outcomes import Outcome
 from lockgate.decide.rules import Facts
 from lockgate.decide.satisfied import Satisfied
+from lockgate.decide.views import JobView
 from lockgate.resource import FINALIZER
 
 __all__ = ["RULES", "decide"]
@@ -35,6 +36,9 @@ RULES: tuple[Callable[[Facts], Decision | None], ...] = (
 )
 """The first rule that returns a Decision wins."""
 
+READABLE = timedelta(minutes=10)
+"""How long the pod of a failed run is left to those who read its log, where it does not end by itself."""
+
 
 def decide(observation: Observation, outcomes: tuple[Outcome, ...], satisfied: Satisfied, now: datetime) -> Decision:
     """Return what to publish and to do.
@@ -44,7 +48,31 @@ def decide(observation: Observation, outcomes: tuple[Outcome, ...], satisfied: S
     last = outcomes[-1].for_status() if outcomes else observation.last_recorded
     facts = Facts(observation, last, satisfied, now)
     decision = next(found for rule in RULES if (found := rule(facts)) is not None)
+    decision = _without_outlived_jobs(facts, decision)
     return replace(decision, actions=_with_finalizer(facts, decision))
+
+
+def _without_outlived_jobs(facts: Facts, decision: Decision) -> Decision:
+    """Remove the Jobs whose run has ended, and whose pod is kept alive by a container that was added to it.
+
+    A failed one stays for a while, because its log goes with it; no longer than until another run starts.
+    """
+    removed = {action.uid for action in decision.actions if isinstance(action, DeleteJob)}
+    left = {
+        job: timedelta() if CreateJob() in decision.actions else _stays(facts, job)
+        for job in facts.observation.jobs
+        if job.owned and facts.is_over(job) and job.uid not in removed
+    }
+    due = tuple(DeleteJob(job.name, job.uid, job.resource_version) for job, stays in left.items() if not stays)
+    waits = [stays.total_seconds() for stays in left.values() if stays]
+    again = min((wait for wait in (decision.requeue_after, *waits) if wait), default=None)
+    return replace(decision, actions=(*due, *decision.actions), requeue_after=again)
+
+
+def _stays(facts: Facts, job: JobView) -> timedelta:
+    """Return how much longer the Job of a run that has ended stays."""
+    succeeded = any(pod.exit_code == 0 for pod in facts.observation.pods_of(job))
+    return max(timedelta(), (OUTLIVED if succeeded else READABLE) - facts.observation.outlived_for(job, facts.now))
 
 
 def _with_finalizer(facts: Facts, decision: Decision) -> tuple[Action, ...]:

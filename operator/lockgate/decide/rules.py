@@ -13,6 +13,7 @@ from typing import Any
 
 from lockgate import reasons
 from lockgate.decide.decision import CreateJob, Decision, DeleteJob
+from lockgate.decide.gate import SETTLED, held_back, strangers
 from lockgate.decide.observation import Observation
 from lockgate.decide.running import WHILE_BLOCKED, WHILE_PENDING, describe_running
 from lockgate.decide.satisfied import Satisfied, Want
@@ -65,8 +66,12 @@ class Facts:
 
     @property
     def at_work(self) -> tuple[JobView, ...]:
-        """Jobs that have not ended."""
-        return tuple(job for job in self.observation.jobs if job.active)
+        """Jobs that have not ended, and whose run has not."""
+        return tuple(job for job in self.observation.jobs if job.active and not self.is_over(job))
+
+    def is_over(self, job: JobView) -> bool:
+        """Say whether nothing of this Job's run is left but containers that were added to its pod."""
+        return self.observation.is_over(job, self.now)
 
 
 def deletion_waits(facts: Facts) -> Decision | None:
@@ -107,7 +112,7 @@ def older_run_is_waited_for(facts: Facts) -> Decision | None:
 def wanted_run_is_at_work(facts: Facts) -> Decision | None:
     """Tell of the Job of the wanted run while it has not ended."""
     job = facts.observation.job
-    if job is None or not job.owned or not job.active:
+    if job is None or not job.owned or job not in facts.at_work:
         return None
     decision = describe_running(facts.observation, job, facts.now)
     if facts.observation.migration.suspend:
@@ -134,8 +139,18 @@ def wanted_run_succeeded(facts: Facts) -> Decision | None:
     recorded = facts.satisfied.covers(Want(image=facts.observation.migration.image))
     if last.get("outcome") != "Succeeded" or not recorded:
         return None
+    pods = facts.observation.app_pods
+    waiting = held_back(strangers(pods, facts.satisfied, expected="", now=facts.now), facts.satisfied)
+    settles = any(pod.held and facts.now - pod.created < SETTLED for pod in pods)
     return Decision(
-        "Ready", last["reason"], last["message"], ready=True, reconciling=False, migrated=True, healthy=True
+        "Ready",
+        last["reason"],
+        " ".join(filter(None, (last["message"], waiting))),
+        ready=True,
+        reconciling=False,
+        migrated=True,
+        healthy=True,
+        requeue_after=SETTLED.total_seconds() if settles else None,
     )
 
 

@@ -34,6 +34,13 @@ class Want:
     own_images: tuple[str, ...] = ()
 
     @property
+    def words(self) -> str:
+        """What is wanted, as a sentence goes on with it."""
+        if self.revision:
+            return f"revision {self.revision}"
+        return f"image {self.images[0]}" if len(self.images) == 1 else f"one of the images {', '.join(self.images)}"
+
+    @property
     def images(self) -> tuple[str, ...]:
         """The images of which one has to be satisfied; none where a revision is wanted."""
         if self.revision:
@@ -70,16 +77,26 @@ class Satisfied:
             images=((image, revision), *kept)[:MAX_IMAGES_IN_USE],
         )
 
-    def without(self, revisions: Iterable[str], image: str) -> Satisfied:
+    @property
+    def words(self) -> str:
+        """What there is, newest first and shortened: ``image shop:2, shop:1 (revision d41)``."""
+        if not self.images:
+            return "no image yet"
+        names = ", ".join(image for image, _ in self.images[:2])
+        more = f" and {len(self.images) - 2} more" if len(self.images) > 2 else ""
+        return f"image {names}{more}" + (f" (revision {self.images[0][1]})" if self.images[0][1] else "")
+
+    def without(self, revisions: Iterable[str], image: str, now: datetime) -> Satisfied:
         """Return the record before ``revisions`` are taken back, all where they are not known; ``image`` needs none.
 
-        What an image led to is known as a `summary`, which shortens: in doubt it goes, and its pods wait.
+        Pods that are there were judged by the record as it was. What an image led to is known as a `summary`, which
+        shortens: in doubt it goes, and its pods wait.
         """
         gone = set(revisions)
         left = tuple(name for name in self.revisions if gone and name not in gone)
         safe = {summary([name]) for name in left} - {summary([name]) for name in gone}
         images = tuple(pair for pair in self.images if pair[0] == image or set(pair[1].split(",")) <= safe)
-        return replace(self, revisions=left, images=images)
+        return replace(self, revisions=left, images=images, since=now.replace(microsecond=0))
 
     def for_status(self) -> dict[str, Any]:
         """Return ``status.satisfied``."""

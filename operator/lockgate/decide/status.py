@@ -9,7 +9,7 @@ from typing import Any
 from lockgate import reasons
 from lockgate.decide.conditions import Condition, merge, status_word
 from lockgate.decide.decision import Decision
-from lockgate.decide.gate import count
+from lockgate.decide.gate import MAX_STRANGERS, count, strangers
 from lockgate.decide.observation import Observation
 from lockgate.decide.outcomes import Outcome
 from lockgate.decide.running import leading_pod, run_status
@@ -36,7 +36,7 @@ def satisfied_after(observation: Observation, outcomes: Sequence[Outcome], now: 
             record = record.extended(outcome.image, summary(report.reached) if report else "", revisions, wanted)
             if outcome.reason == reasons.TAKING_BACK and report is not None:
                 # Before the run that takes them back: pods that need one of them are held from now on.
-                record = record.without(report.ahead, outcome.image)
+                record = record.without(report.ahead, outcome.image, now)
     return record
 
 
@@ -52,16 +52,17 @@ def build_status(
             before.get("conditions") or (), _conditions(decision), generation=migration.generation, now=now
         ),
         "satisfied": satisfied.for_status(),
-        "gate": _gate(observation, satisfied),
+        "gate": _gate(observation, satisfied, decision, now),
         "history": _history(observation, outcomes),
     }
-    revision = _revision(observation, outcomes, decision)
+    revision = _revision(observation, outcomes, decision, now)
     if revision:  # server-side apply turns a map that has become empty into null
         status["revision"] = revision
     job = observation.job
-    if job is not None and job.owned and job.active:
+    at_work = [job for job in observation.jobs if job.owned and job.active and not observation.is_over(job, now)]
+    if job is not None and job in at_work:
         status["run"] = run_status(observation, job)
-    elif older := next((job for job in observation.jobs if job.owned and job.active), None):
+    elif older := next(iter(at_work), None):
         status["run"] = run_status(observation, older)
     elif any(job.owned and observation.ended_unstarted(job) for job in observation.jobs) and "run" in before:
         status["run"] = before["run"]  # testifies that nothing has started, until the Job is removed
@@ -102,7 +103,9 @@ def _conditions(decision: Decision) -> tuple[Condition, ...]:
     )
 
 
-def _revision(observation: Observation, outcomes: Sequence[Outcome], decision: Decision) -> dict[str, Any]:
+def _revision(
+    observation: Observation, outcomes: Sequence[Outcome], decision: Decision, now: datetime
+) -> dict[str, Any]:
     """Say where the database is and where it should be: from the run at work, a run that ended, or as published."""
     same_database = (observation.status.get("satisfied") or {}).get("database") in (
         None,
@@ -116,7 +119,7 @@ def _revision(observation: Observation, outcomes: Sequence[Outcome], decision: D
         report = outcome.report
         if report is not None and outcome.database == observation.migration.database.fingerprint:
             known |= _figures(report.reached, report.target, report.pending)
-    if observation.job is not None and observation.job.active:
+    if observation.job is not None and observation.job.active and not observation.is_over(observation.job, now):
         pod = leading_pod(observation, observation.job)
         progress = observation.progress.get(pod.name) if pod else None
         if progress is not None and (progress.target or progress.current):
@@ -134,13 +137,17 @@ def _figures(current: Sequence[str], target: Sequence[str], pending: int | None)
     return figures if pending is None else figures | {"pending": pending}
 
 
-def _gate(observation: Observation, satisfied: Satisfied) -> dict[str, int]:
+def _gate(observation: Observation, satisfied: Satisfied, decision: Decision, now: datetime) -> dict[str, Any]:
     counts = count(observation.app_pods, satisfied)
+    image = "" if decision.ready else observation.migration.image
+    waiting = strangers(observation.app_pods, satisfied, expected=image, now=now)
+    entries = [{"pod": pod.name, "wants": one_line(pod.want.words, 500)} for pod in waiting[:MAX_STRANGERS]]
     return {
         "held": counts.held,
         "opened": counts.opened,
         "bypassed": counts.bypassed,
         "unguarded": counts.unguarded,
+        **({"uncovered": entries} if entries else {}),
     }
 
 

@@ -9,7 +9,7 @@ from lockgate import reasons
 from lockgate.decide.views import INJECTOR, MIGRATE, ContainerView, PodView
 from lockgate.decide.wording import meaningful, one_line, sentence
 
-__all__ = ["Symptom", "why_ended", "why_not_started"]
+__all__ = ["Symptom", "why_ended", "why_interrupted", "why_not_started"]
 
 IMAGE_REASONS = (
     "ErrImagePull",
@@ -33,6 +33,10 @@ RUNTIME_REASONS = ("StartError", "ContainerCannotRun")
 """The message is the container runtime's then, not the end of the log."""
 EXEC = re.compile(r"^.*?(?=exec: )", re.DOTALL)
 """What containerd and runc put in front of the one thing that matters."""
+OWN_DEADLINE = "DeadlineExceeded"
+"""The reason that the kubelet gives to a pod which has reached ``spec.activeDeadlineSeconds``."""
+KILLED = (137, 143)
+"""The exit codes of a process that SIGKILL or SIGTERM has ended."""
 NO_PROGRAM = ("executable file not found", "no such file or directory")
 
 
@@ -58,17 +62,35 @@ def why_not_started(pod: PodView) -> Symptom | None:
 
 def why_ended(pod: PodView) -> Symptom:
     """Say why a pod ended that left no report."""
-    failed = next((c for c in pod.others if c.terminated and c.exit_code), None)
-    if pod.migrate is None or not pod.migrate.terminated:
-        return _without_end(pod, failed)
     container = pod.migrate
-    if container.reason == "OOMKilled":
+    if container is not None and container.reason == "OOMKilled":
         return _advised(reasons.OUT_OF_MEMORY, f"The container migrate of pod {pod.name} was killed: out of memory.")
+    if pod.reason == OWN_DEADLINE:
+        return Symptom(reasons.RUN_TIMEOUT, why_interrupted(pod))
+    if pod.reason or pod.disruption or (pod.deleting and pod.exit_code in (None, *KILLED)):
+        return Symptom(reasons.POD_FAILED, why_interrupted(pod))
+    if container is None or not container.terminated:
+        return _without_end(pod)
     if container.exit_code in (126, 127) or container.reason in RUNTIME_REASONS:
         return _no_program(pod, container)
     words = meaningful(container.message)
     text = f"The container migrate of pod {pod.name} ended with exit code {container.exit_code} and left no report"
     return _advised(reasons.POD_FAILED, f"{text}: {words}" if words else text)
+
+
+def why_interrupted(pod: PodView) -> str:
+    """Say what ended a pod from outside (a deadline of its own, the node, a drain, a deletion), or return nothing."""
+    if pod.reason == OWN_DEADLINE:
+        return (
+            f"Pod {pod.name} was ended by its own activeDeadlineSeconds: leave that out of spec.template.spec, where"
+            " spec.timeouts.run bounds the run."
+        )
+    if pod.reason:
+        words = ": ".join(filter(None, (pod.reason, one_line(pod.message, 300))))
+        return sentence(f"Pod {pod.name} was ended by its node: {words}")
+    if pod.disruption:
+        return sentence(f"Pod {pod.name} was ended by the cluster: {one_line(pod.disruption, 300)}")
+    return f"Pod {pod.name} was deleted." if pod.deleting else ""
 
 
 def _waiting(pod: PodView, container: ContainerView) -> Symptom | None:
@@ -89,9 +111,10 @@ def _waiting(pod: PodView, container: ContainerView) -> Symptom | None:
     return None
 
 
-def _without_end(pod: PodView, failed: ContainerView | None) -> Symptom:
+def _without_end(pod: PodView) -> Symptom:
+    failed = next((c for c in pod.others if c.terminated and c.exit_code), None)
     if failed is None:
-        return _advised(reasons.POD_FAILED, f"Pod {pod.name} is gone: {pod.reason or pod.phase}")
+        return _advised(reasons.POD_FAILED, f"Pod {pod.name} is gone: {pod.phase}")
     text = f"The init container {failed.name} of pod {pod.name} ended with exit code {failed.exit_code}."
     return _advised(reasons.INIT_CONTAINER_FAILED, text)
 

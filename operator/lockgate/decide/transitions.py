@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lockgate import reasons
 from lockgate.decide.wording import plural
 
-__all__ = ["Note", "events_for", "gate_opened", "status_refused"]
+__all__ = ["Note", "events_for", "gate_opened", "pods_held", "status_refused"]
 
 QUIET = frozenset({reasons.RUNNING, reasons.WAITING, reasons.VERIFYING})
 """Between these a run moves to and fro; only entering their phase is news."""
@@ -28,6 +28,24 @@ class Note:
 def events_for(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Note, ...]:
     """Return the events for the step from one published status to the next."""
     return (*_state(before, after), *_runs(before, after), *_pods(before, after))
+
+
+def pods_held(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Note]:
+    """Return, by pod, the events for pods that are held and that nothing on its way will free: one for each change."""
+    told = (before.get("gate") or {}).get("uncovered") or ()
+    images = (after.get("satisfied") or {}).get("images") or ()
+    there = f"image {images[0]['image']}" if images else "no image yet"
+    return {
+        entry["pod"]: Note(
+            "Warning",
+            reasons.POD_HELD,
+            "Gate",
+            f"Held: it wants {entry['wants']}, and the newest that the database has is {there}. Images are compared"
+            " letter by letter; see the annotation lockgate.dev/migration-image and the label lockgate.dev/revision.",
+        )
+        for entry in after["gate"].get("uncovered") or ()
+        if entry not in told
+    }
 
 
 def gate_opened(count: int) -> Note:

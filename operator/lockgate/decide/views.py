@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from lockgate.decide.wording import one_line
 from lockgate.resource import GROUP
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "JobView",
     "PodView",
     "job_view",
+    "last_seen",
+    "pod_refusal",
     "pod_view",
     "timestamp",
 ]
@@ -33,6 +37,7 @@ RUN_OF = f"{GROUP}/run-of"
 RUN = f"{GROUP}/run"
 IMAGE = f"{GROUP}/image"
 DATABASE = f"{GROUP}/database"
+NAMED_POD = re.compile(r'pods? "[^"]*" ')
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
@@ -90,12 +95,18 @@ class PodView:
     created: datetime
     phase: str
     reason: str
+    message: str
+    """With ``reason``, the kubelet's words about the whole pod: evicted, or a deadline of its own has passed."""
     deleting: bool
+    disruption: str
+    """Why the cluster ends the pod (drain, preemption, eviction), else empty."""
     unschedulable: str
     """The scheduler's words while it finds no node, else empty."""
     migrate: ContainerView | None
     others: tuple[ContainerView, ...]
     """Init containers (sidecars among them), in order."""
+    beside: tuple[ContainerView, ...] = ()
+    """Plain containers beside the one that migrates. The operator builds none: an injector has added them."""
 
     @property
     def ended(self) -> bool:
@@ -106,6 +117,13 @@ class PodView:
     def exit_code(self) -> int | None:
         """How the container that migrates ended; its pod may take a moment longer, and the Job another one."""
         return self.migrate.exit_code if self.migrate is not None and self.migrate.terminated else None
+
+    @property
+    def kept_by(self) -> tuple[str, ...]:
+        """Names of the containers that keep the pod from ending although the one that migrates has ended."""
+        if self.ended or self.migrate is None or not self.migrate.terminated:
+            return ()
+        return tuple(container.name for container in self.beside if not container.terminated)
 
     @property
     def has_started(self) -> bool:
@@ -149,6 +167,7 @@ def pod_view(body: Mapping[str, Any]) -> PodView:
     placed: Mapping[str, Any] = next((c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"), {})
     unplaced = placed.get("status") == "False" and placed.get("reason") == "Unschedulable"
     mains = _containers(status.get("containerStatuses"))
+    disrupted = _condition(status, "DisruptionTarget")
     return PodView(
         name=meta["name"],
         job=labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", ""),
@@ -156,11 +175,30 @@ def pod_view(body: Mapping[str, Any]) -> PodView:
         created=timestamp(meta.get("creationTimestamp")) or EPOCH,
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
+        message=status.get("message", ""),
         deleting="deletionTimestamp" in meta,
+        disruption="" if disrupted is None else disrupted.get("message") or disrupted.get("reason") or "disrupted",
         unschedulable=placed.get("message", "") or "Unschedulable" if unplaced else "",
         migrate=next((c for c in mains if c.name == MIGRATE), None),
         others=_containers(status.get("initContainerStatuses")),
+        beside=tuple(c for c in mains if c.name != MIGRATE),
     )
+
+
+def last_seen(event: Mapping[str, Any]) -> datetime:
+    """Return when an event was last observed, whichever of the two APIs it was posted with."""
+    times = (
+        (event.get("series") or {}).get("lastObservedTime"),
+        event.get("deprecatedLastTimestamp"),
+        event.get("eventTime"),
+        event["metadata"].get("creationTimestamp"),
+    )
+    return max((when for when in map(timestamp, times) if when is not None), default=EPOCH)
+
+
+def pod_refusal(note: str) -> str:
+    """Return the Job controller's words without the pod's name, which is another one at each try."""
+    return one_line(NAMED_POD.sub("the pod ", note.removeprefix("Error creating: ")), 500)
 
 
 def timestamp(text: str | None) -> datetime | None:

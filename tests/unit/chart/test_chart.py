@@ -23,7 +23,7 @@ OPERATOR_RIGHTS = {
     ("batch", "jobs"): {"get", "list", "watch", "create", "delete"},
     ("", "pods"): {"get", "list", "watch", "patch"},
     ("", "pods/log"): {"get"},
-    ("events.k8s.io", "events"): {"create", "patch"},
+    ("events.k8s.io", "events"): {"create", "list", "patch"},
 }
 LEADER_RIGHTS = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
 POLICIES = {("MutatingAdmissionPolicy", "gate.lockgate.dev"), ("MutatingAdmissionPolicy", "open.lockgate.dev")}

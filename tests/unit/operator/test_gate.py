@@ -149,6 +149,117 @@ async def test_unguarded_pods_are_told_of_once(world: Any) -> None:
     assert told == ["1 pod started without the schema being there: no gate was at work when created."]
 
 
+FREED = {
+    "it was held and a person removed the gate": ({"lockgate.dev/gated": "true"}, GateCounts(bypassed=1)),
+    "it was covered when it was created": (
+        {"lockgate.dev/gated": "true", "lockgate.dev/covered-by": "shop"},
+        GateCounts(),
+    ),
+    "it says why it starts in any case": ({"lockgate.dev/bypass": "INC-7"}, GateCounts(bypassed=1)),
+    "no policy has looked at it": ({}, GateCounts(unguarded=1)),
+}
+
+
+@pytest.mark.parametrize("case", FREED)
+def test_an_uncovered_pod_that_runs_is_unguarded_only_where_no_gate_was_at_work(case: str) -> None:
+    annotations, expected = FREED[case]
+
+    assert count([app_pod(pod(annotations=annotations, phase="Running"))], RECORD) == expected
+
+
+async def test_pods_that_run_while_revisions_are_taken_back_are_not_called_unguarded(world: Any, migrated: Any) -> None:
+    world.migration(policy={"downgrade": "Allow"})
+    await world.succeed(migrated(reached=("b2",), revisions=("b1", "b2")))
+    world.edit(image="shop:2")
+    await world.succeed(migrated(reached=("m4",), revisions=("b1", "b2", "m4")))
+    world.app_pod("new", image="shop:2", held=False)
+    world.pass_time(60)
+    world.edit(image="shop:1")
+    await world.succeed(
+        migrated(reason="DatabaseAhead", reached=("m4",), target=("b2",), revisions=("b1", "b2", "m4"), ahead=("m4",))
+    )
+    assert "shop:2" not in [entry["image"] for entry in world.status()["satisfied"]["images"]]
+
+    assert world.status()["gate"]["unguarded"] == 0
+    world.pass_time(60)
+    world.app_pod("slipped-through", image="shop:2", held=False)
+    await world.settle()
+    assert world.status()["gate"]["unguarded"] == 1
+
+
+async def test_a_pod_that_wants_what_nothing_brings_is_told_so_and_named_in_the_status(world: Any) -> None:
+    world.migration()
+    await world.succeed()
+    world.app_pod("mirrored", image="docker.io/shop:1")
+    world.pass_time(10)
+
+    await world.settle()
+    await world.settle()
+
+    assert world.ready()["status"] == "True"
+    said = "Pod mirrored is held: it wants image docker.io/shop:1, and there is image shop:1 (revision d41)."
+    assert world.ready()["message"].endswith(said)
+    assert world.status()["gate"]["uncovered"] == [{"pod": "mirrored", "wants": "image docker.io/shop:1"}]
+    [(name, reason, note)] = world.told.pod_events
+    assert (name, reason) == ("mirrored", "PodHeld")
+    assert "it wants image docker.io/shop:1, and the newest that the database has is image shop:1." in note
+    assert "lockgate.dev/migration-image" in note
+
+
+async def test_a_pod_that_wants_another_revision_is_told_which_one_there_is(world: Any) -> None:
+    world.migration()
+    await world.succeed()
+    world.app_pod("app", labels={"lockgate.dev/revision": "e52"})
+    world.pass_time(10)
+
+    await world.settle()
+
+    assert "Pod app is held: it wants revision e52, and there is revision d41." in world.ready()["message"]
+
+
+async def test_many_such_pods_are_counted_and_the_first_ten_are_told(world: Any) -> None:
+    world.migration()
+    await world.succeed()
+    for number in range(12):
+        world.app_pod(f"app-{number:02}", image="mirror/shop:1")
+    world.pass_time(10)
+
+    await world.settle()
+
+    assert "Pod app-00 is held" in world.ready()["message"]
+    assert "11 further pods of this kind." in world.ready()["message"]
+    assert [name for name, *_ in world.told.pod_events] == [f"app-{number:02}" for number in range(10)]
+
+
+async def test_a_pod_that_waits_for_the_run_on_its_way_is_not_among_them(world: Any, migrated: Any) -> None:
+    world.migration()
+    await world.succeed()
+    world.app_pod("new", image="shop:2")
+    await world.settle()
+    assert await world.reconcile() <= 10, "the resource may hear of its image in a moment"
+    world.edit(image="shop:2")
+    world.pass_time(60)
+    await world.settle()
+    assert "uncovered" not in world.status()["gate"]
+
+    await world.succeed(migrated())
+
+    assert world.held() == []
+    assert world.told.pod_events == []
+
+
+async def test_a_held_pod_of_another_release_is_told_also_while_a_run_is_on_its_way(world: Any) -> None:
+    world.migration(image="shop:2")
+    world.app_pod("old", image="shop:1")
+    world.app_pod("new", image="shop:2")
+    world.pass_time(10)
+
+    await world.settle()
+
+    assert world.status()["gate"]["uncovered"] == [{"pod": "old", "wants": "image shop:1"}]
+    assert [name for name, *_ in world.told.pod_events] == ["old"]
+
+
 async def test_a_pod_that_cannot_be_opened_does_not_keep_the_others(world: Any) -> None:
     world.migration()
     await world.succeed()

@@ -170,7 +170,7 @@ def test_whatever_is_seen_the_promises_hold(
     known: dict[str, Any], seen_jobs: list[dict[str, Any]], seen_pods: list[dict[str, Any]]
 ) -> None:
     observation = observe(body_of(known), jobs=seen_jobs, migration_pods=seen_pods, refusal=known["refusal"])
-    outcomes = new_outcomes(observation)
+    outcomes = new_outcomes(observation, NOW)
     satisfied = satisfied_after(observation, outcomes, NOW)
     decision = decide(observation, outcomes, satisfied, NOW)
     status = build_status(observation, outcomes, satisfied, decision, NOW)
