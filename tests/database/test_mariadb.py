@@ -8,6 +8,9 @@ import signal
 
 import pytest
 
+from lockgate.runner.database.connection import Database, parse_url
+from lockgate.runner.database.session_settings import Settings
+
 PETS = "CREATE TABLE pets (id integer PRIMARY KEY, name varchar(50))"
 ANN = "INSERT INTO people VALUES (1, 'Ann')"
 BOB = "INSERT INTO people VALUES (2, 'Bob')"
@@ -29,6 +32,17 @@ def test_runners_at_once_apply_each_revision_once_and_none_fails(style, start, p
     assert [result.code for result in results] == [0] * 6, "".join(result.output for result in results)
     assert sorted(result.reason for result in results) == ["Migrated", *["NothingToDo"] * 5]
     assert database.rows("SELECT * FROM items") == [(1, "one")]
+
+
+def test_an_own_session_reads_rows_as_they_are_whatever_the_url_sets_sessions_to(database):
+    init = "SET sql_mode='ANSI', sql_select_limit=1, wait_timeout=1"
+    url = parse_url(database.url()).update_query_dict({"init_command": init})
+
+    own = Database(url, Settings()).connect("probe")
+    found = own.rows("SELECT \"x\" UNION ALL SELECT 'y'")
+    own.close()
+
+    assert found == [("x",), ("y",)]
 
 
 @pytest.mark.parametrize(

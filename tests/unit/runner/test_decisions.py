@@ -103,6 +103,8 @@ class CodeError(Exception):
         (StateError("40001"), DatabaseBusy),
         (CodeError(), DatabaseBusy),
         (StateError("57P01"), DatabaseUnreachable),
+        (StateError("57P04"), DatabaseUnreachable),
+        (StateError("57P05"), DatabaseUnreachable),
         (StateError("08006"), DatabaseUnreachable),
         (StateError("25006"), DatabaseReadOnly),
         (StateError("23505"), MigrationFailed),

@@ -88,7 +88,7 @@ class Database:
             self._open(url), self.backend, application_name(settings), stands_in=url is not self.url
         )
         try:
-            self.backend.prepare(connection.rows, settings)
+            self.backend.prepare_own(connection.rows, settings)
         except BaseException:
             connection.close()
             raise

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lockgate.runner.database.backends.backend import Ask
+from lockgate.runner.database.prepared import unprepared
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Dialect
     from sqlalchemy.sql.elements import TextClause
 
-__all__ = ["asking", "dbapi_of", "raw", "send"]
+__all__ = ["asking", "dbapi_of", "once", "raw", "send"]
 
 _numbers = itertools.count(1)
 
@@ -28,7 +29,8 @@ def raw(connection: Any, sql: str) -> list[tuple[Any, ...]]:
     """Run a statement below SQLAlchemy's Connection: no events, no autobegin."""
     cursor = connection.cursor()
     try:
-        cursor.execute(_once(connection, sql))
+        with unprepared(connection):
+            cursor.execute(once(connection, sql))
         # psycopg makes a description of each column only when asked for it.
         return list(cursor.fetchall()) if sql.startswith("SELECT ") or cursor.description else []
     finally:
@@ -46,12 +48,13 @@ def send(connection: Connection, statement: TextClause, row: Mapping[str, object
     dbapi = dbapi_of(connection)
     cursor = dbapi.cursor()
     try:
-        cursor.execute(_once(dbapi, sql), row if order is None else tuple(row[name] for name in order))
+        with unprepared(dbapi):
+            cursor.execute(once(dbapi, sql), row if order is None else tuple(row[name] for name in order))
     finally:
         cursor.close()
 
 
-def _once(connection: Any, sql: str) -> str:
+def once(connection: Any, sql: str) -> str:
     """Return a statement with a text that never comes twice, where the text decides what the server is asked for.
 
     SQLAlchemy's adapter for asyncpg keeps each text prepared, and does not notice when a revision says DEALLOCATE ALL.

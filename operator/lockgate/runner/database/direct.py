@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from lockgate.runner.database.address import Address
 from lockgate.runner.database.keepalive import keep_alive
+from lockgate.runner.database.prepared import forgo_preparing
 
 __all__ = ["CONNECT_SECONDS", "Session", "open_direct"]
 
@@ -51,10 +52,12 @@ class _Libpq:
     """Psycopg and psycopg2, which differ in nothing that is used here."""
 
     def __init__(self, module: Any, address: Address) -> None:
-        arguments = {"connect_timeout": CONNECT_SECONDS, **address.arguments()}
+        # Where a role has another encoding, psycopg2 would go on with that whatever is SET afterwards.
+        arguments = {"connect_timeout": CONNECT_SECONDS, **address.arguments(), "client_encoding": "UTF8"}
         self._errors = module.Error
         self._connection = self._translated("", lambda: module.connect(**arguments))
         self._connection.autocommit = True
+        forgo_preparing(self._connection)
         keep_alive(self._connection)
         self.reported_pid: int | None = self._connection.info.backend_pid
 
@@ -95,7 +98,7 @@ class _Asyncpg:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lockgate-database", daemon=True)
         self._thread.start()
-        arguments = {"timeout": CONNECT_SECONDS, **address.arguments_of_asyncpg()}
+        arguments = {"timeout": CONNECT_SECONDS, **address.arguments_of_asyncpg(), "statement_cache_size": 0}
         try:
             self._connection = self._wait("", lambda: module.connect(**arguments))
         except BaseException:

@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from lockgate.runner.database import connection as own
 from lockgate.runner.database.keepalive import keep_alive
+from lockgate.runner.database.prepared import forgo_preparing
 
 __all__ = ["open_engine", "reported_pid"]
 
@@ -32,7 +33,7 @@ class EngineSession:
 
     def __init__(self, opened: _Synchronous | _Asynchronous) -> None:
         self._opened = opened
-        opened.run(lambda connection: keep_alive(connection.connection))
+        opened.run(lambda connection: _set_driver(connection.connection))
         self.reported_pid: int | None = opened.run(reported_pid)
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -56,6 +57,15 @@ class EngineSession:
     def close(self) -> None:
         """End the session; never raises."""
         self._opened.close()
+
+
+def _set_driver(connection: Any) -> None:
+    """Set what the driver does by itself, on the connection that SQLAlchemy has from its pool."""
+    keep_alive(connection)
+    driver = getattr(connection, "driver_connection", None) or getattr(connection, "dbapi_connection", connection)
+    forgo_preparing(driver)
+    if hasattr(driver, "set_client_encoding"):  # psycopg2 does not notice what is SET
+        driver.set_client_encoding("UTF8")
 
 
 def reported_pid(connection: Connection) -> int | None:

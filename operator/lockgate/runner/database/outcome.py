@@ -33,8 +33,9 @@ __all__ = [
 BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
 """SQLSTATE: other sessions hold what the statement needs."""
 
-GONE = {"57P01", "57P02", "57P03", "53300"}
-"""SQLSTATE: the server ends the session, or takes none."""
+GONE = {"57P01", "57P02", "57P03", "57P04", "57P05", "53300"}
+"""SQLSTATE: the server ends the session, or takes none. After 57P04, the next try to connect says that the database is
+gone."""
 REFUSED_LOGIN = {"28000", "28P01", "3D000"}
 """SQLSTATE: user, password or database is not known."""
 LIMIT = 500

@@ -19,8 +19,10 @@ from sqlalchemy.engine import Connection
 from lockgate.errors import DatabaseBusy, TransactionPooler
 from lockgate.runner.database.backends import backend_of
 from lockgate.runner.database.backends.backend import Ask, Backend, Facts, Key
+from lockgate.runner.database.dbapi import dbapi_of, once
 from lockgate.runner.database.engine_session import reported_pid
 from lockgate.runner.database.lock import Holder, acquire
+from lockgate.runner.database.prepared import unprepared
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
 from lockgate.runner.output.progress import Narrator
@@ -43,7 +45,7 @@ class Arrival:
     writes_history: bool
     keeps_statements: bool
     encoding: str
-    """Of the database."""
+    """Of the database, or of env.py's session where that is another than UTF-8."""
     role: str
     """As which env.py's session works, where the database has such roles."""
     name: str
@@ -133,8 +135,10 @@ def asking(connection: Connection) -> Ask:
     """Return what runs a statement on a connection of env.py's, in the transaction in which that is."""
 
     def ask(sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        result = connection.execute(text(sql), parameters)
-        return [tuple(row) for row in result] if result.returns_rows else []
+        dbapi = dbapi_of(connection)
+        with unprepared(dbapi):
+            result = connection.execute(text(once(dbapi, sql)), parameters)
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     return ask
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from lockgate.runner.entry.arrival import in_own_transaction
+from lockgate.runner.entry.arrival import asking, in_own_transaction
 from lockgate.runner.records import statements
 from lockgate.runner.revisions import plan
 
@@ -24,9 +24,7 @@ def look_back(seen: Seen, context: MigrationContext, graph: plan.Parents) -> Non
     assert connection is not None  # noqa: S101  # without one there is no plan
     applied = plan.ancestors(seen.rows, graph, seen.arrival.lineage)
     with in_own_transaction(connection):
-        found = statements.kept_statements(
-            lambda sql: [tuple(row) for row in connection.execute(text(sql))], seen.arrival.version_table
-        )
+        found = statements.kept_statements(asking(connection), seen.arrival.version_table)
         for part in found:
             if (part.revision in applied) == (part.direction == "upgrade"):
                 connection.execute(text(statements.FORGET), part._asdict())

@@ -110,6 +110,10 @@ _ADVICE = {
         "For ten minutes nothing was sent over env.py's connection, with a transaction open. Let the revision work in"
         " smaller steps, or say SET LOCAL idle_in_transaction_session_timeout = 0 before such a pause."
     ),
+    "25P04": (
+        "The role or the database has a transaction_timeout that is shorter than this revision takes. Split the"
+        " revision, say SET LOCAL transaction_timeout = 0 in it, or ALTER ROLE ... SET transaction_timeout."
+    ),
 }
 """By SQLSTATE."""
 

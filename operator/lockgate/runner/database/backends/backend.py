@@ -90,6 +90,10 @@ class Backend(Protocol):
     def prepare(self, ask: Ask, settings: Settings) -> None:
         """Set a session; a time-out that is shorter already stays."""
 
+    def prepare_own(self, ask: Ask, settings: Settings) -> None:
+        """Set a session of Lockgate's own, whatever the role, the database or the server give to new sessions."""
+        self.prepare(ask, settings)
+
     def forbid_writes(self, ask: Ask) -> None:
         """Make a session, and the transaction in which it may be, read-only."""
 

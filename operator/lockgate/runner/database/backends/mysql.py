@@ -92,6 +92,14 @@ class MySQL(Backend):
             sql += f" /*M! , max_statement_time = {statement} */ /*!80000 , max_execution_time = {query} */"
         ask(sql)
 
+    def prepare_own(self, ask: Ask, settings: Settings) -> None:
+        # What init_connect may have set: a mode that reads quotes or empty texts otherwise, or returns no second row.
+        ask(
+            f"SET SESSION sql_mode = '', sql_select_limit = {2**64 - 1}, sql_big_selects = 1"
+            " /*M! , max_statement_time = 0 */ /*!80000 , max_execution_time = 0 */"
+        )
+        self.prepare(ask, settings)
+
     def forbid_writes(self, ask: Ask) -> None:
         ask("SET SESSION TRANSACTION READ ONLY")
 

@@ -11,7 +11,14 @@ from lockgate.runner.database.backends.backend import Ask, Backend, Facts, Key, 
 from lockgate.runner.database.backends.postgresql_server import FINGERPRINT, examine, objection
 from lockgate.runner.database.lock import AdvisoryLock, Lock, fence_key, holds, leader_key
 from lockgate.runner.database.privileges import MAY_KEEP, MAY_WRITE
-from lockgate.runner.database.session_settings import Settings, is_kept, named_and_read, settings_statement
+from lockgate.runner.database.session_settings import (
+    PLAIN_TRANSACTIONS,
+    Settings,
+    is_kept,
+    named_and_read,
+    own_settings_statement,
+    settings_statement,
+)
 from lockgate.runner.database.sql_text import literal, quoted
 
 if TYPE_CHECKING:
@@ -33,7 +40,7 @@ def _schema_of(relation: str) -> str:
 
 _FACTS = (
     f"SELECT {FINGERPRINT} AS place, pg_backend_pid(), pg_is_in_recovery(), {MAY_WRITE} AS writes, {MAY_KEEP} AS keeps,"
-    " getdatabaseencoding(), current_user,"
+    " CASE pg_client_encoding() WHEN 'UTF8' THEN getdatabaseencoding() ELSE pg_client_encoding() END, current_user,"
     f" coalesce(({_schema_of('CAST(:name AS text)')}), CAST(:schema AS text), current_schema(), 'public') AS found"
 )
 _RELATION = (
@@ -88,8 +95,10 @@ class PostgreSQL(Backend):
         return ()
 
     def connect_arguments(self, url: URL, seconds: int) -> dict[str, Any]:
-        if url.drivername.partition("+")[2] in ("asyncpg", "pg8000"):
-            return {"timeout": seconds}
+        driver = url.drivername.partition("+")[2]
+        if driver in ("asyncpg", "pg8000"):
+            prepares_none = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+            return {"timeout": seconds, **(prepares_none if driver == "asyncpg" else {})}
         return {} if "connect_timeout" in url.query else {"connect_timeout": seconds}
 
     def own(self, url: URL, role: str) -> URL:
@@ -97,6 +106,10 @@ class PostgreSQL(Backend):
 
     def prepare(self, ask: Ask, settings: Settings) -> None:
         ask(settings_statement(settings))
+
+    def prepare_own(self, ask: Ask, settings: Settings) -> None:
+        ask(PLAIN_TRANSACTIONS)
+        ask(own_settings_statement(settings))
 
     def forbid_writes(self, ask: Ask) -> None:
         ask("SET default_transaction_read_only = on")
