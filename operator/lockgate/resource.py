@@ -65,6 +65,7 @@ class Alembic:
     python: str
     baseline: str = ""
     baseline_tables: tuple[str, ...] = ()
+    fast_path: str = "Auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ def parse(body: Mapping[str, Any]) -> Migration:
             **{name: alembic[name] for name in ("config", "section", "target", "args", "python")},
             baseline=alembic.get("baseline") or "",
             baseline_tables=tuple(alembic.get("baselineTables") or ()),
+            fast_path=alembic.get("fastPath") or "Auto",
         ),
         database=_database(part["database"]),
         lock_wait=part["lock"]["wait"],

@@ -178,6 +178,7 @@ FULL: dict[str, Any] = {
         "python": "/venv/bin/python",
         "baseline": "8a1c2d3e4f50",
         "baselineTables": ["orders", "audit.events"],
+        "fastPath": "Never",
     },
     "policy": {"downgrade": "Allow", "databaseAhead": "Block", "halfApplied": "Resume"},
     "lock": {"wait": "1h30m", "standbys": 2},

@@ -106,3 +106,52 @@ def test_a_run_that_finds_nothing_to_do_imports_neither_sqlalchemy_nor_alembic(d
 
     assert "NothingToDo" in again.stdout
     assert "imported: []" in again.stdout
+
+
+def test_a_settings_file_that_env_py_reads_takes_the_run_the_full_way_when_it_changes(project, run, database):
+    folder = project("sync")
+    env, settings = folder / "migrations" / "env.py", folder / "settings.json"
+    text = env.read_text().replace("import os", "import json\nimport os")
+    text = text.replace("connectable =", "tenant = json.load(open('settings.json'))['tenant']\nconnectable =")
+    env.write_text(text.replace("poolclass", "connect_args={'options': '-csearch_path=' + tenant}, poolclass"))
+    for schema in ("ann", "bob"):
+        database.rows(f"CREATE SCHEMA {schema}")
+        settings.write_text(f'{{"tenant": "{schema}"}}')
+
+        result = run(folder)
+
+        assert (result.code, result.reason) == (0, "Migrated"), result.output
+        assert database.rows(f"SELECT version_num FROM {schema}.alembic_version") == [("r4",)]
+
+    assert not run(folder).progress
+    never = run(folder, "migrate", "--fast-path", "Never")
+    assert (never.reason, [event for event in never.progress if event["event"] == "verifying"] != []) == (
+        "NothingToDo",
+        True,
+    )
+
+
+def test_what_env_py_does_after_its_migrations_is_done_in_every_run(project, run, database):
+    folder = project("sync")
+    env, script = folder / "migrations" / "env.py", folder / "view.sql"
+    after = "with connectable.begin() as connection:\n    connection.exec_driver_sql(open('view.sql').read())\n"
+    env.write_text(env.read_text() + after)
+    for number in (1, 2):
+        script.write_text(f"CREATE OR REPLACE VIEW answer AS SELECT {number} AS number")
+
+        assert run(folder).code == 0
+        assert database.value("SELECT number FROM answer") == number
+
+    database.rows("DROP VIEW answer")
+    result = run(folder)
+    assert (result.reason, database.value("SELECT number FROM answer")) == ("NothingToDo", 2), result.output
+    assert [event for event in result.progress if event["event"] == "no_fast_path"]
+
+
+def test_what_an_earlier_version_recorded_is_not_believed(project, run, database):
+    folder = project("sync")
+    assert run(folder).code == 0
+    database.rows("ALTER TABLE lockgate.satisfied DROP COLUMN inputs")
+
+    assert run(folder).progress
+    assert not run(folder).progress

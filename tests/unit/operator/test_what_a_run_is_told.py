@@ -41,6 +41,7 @@ SAID: dict[str, tuple[dict[str, Any], Any]] = {
     "args": ({"alembic": {"args": {"tenant": "$(ann) 'x'"}}}, (("tenant", "$(ann) 'x'"),)),
     "baseline": ({"alembic": {"baseline": "8a1c,9b2d"}}, "8a1c,9b2d"),
     "baseline_tables": ({"alembic": {"baselineTables": ["orders", "audit.events"]}}, ("orders", "audit.events")),
+    "fast_path": ({"alembic": {"fastPath": "Never"}}, "Never"),
     "database_env": ({"database": {"urlFrom": URL_FROM, "env": "SHOP_URL"}}, "SHOP_URL"),
     "lock_wait": ({"lock": {"wait": "1h30m"}}, 5400.0),
     "run_timeout": ({"timeouts": {"run": "2h"}}, 7200.0),

@@ -94,7 +94,7 @@ class EnvironmentEntry:
 
     def run(self) -> None:
         """Run env.py; raises whatever it raises."""
-        with self._sessions:
+        with self._sessions, self._sessions.inputs:
             enter(
                 self._project,
                 self.steps,
@@ -110,14 +110,20 @@ class EnvironmentEntry:
         own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
         options["on_version_apply"] = (*own, self._before_commit)
         options["transaction_per_migration"] = True
-        seen = None if connection is None else self._arrived(connection, options)
-        EnvironmentContext.configure(environment, connection, *args, **options)
+        environment.run_migrations = functools.partial(self._run_migrations, environment)  # type: ignore[method-assign]  # see `entering`
+        with self._sessions.inputs.alembics_own():
+            seen = None if connection is None else self._arrived(connection, options)
+            EnvironmentContext.configure(environment, connection, *args, **options)
         if seen is not None:
             self._by_context[id(environment.get_context())] = seen
 
+    def _run_migrations(self, environment: EnvironmentContext, **options: Any) -> None:
+        """Stand in for EnvironmentContext.run_migrations."""
+        with self._sessions.inputs.alembics_own():
+            EnvironmentContext.run_migrations(environment, **options)
+
     def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
         self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
-        self._sessions.is_configured = True
         try:
             arrival = arrive(
                 connection,
@@ -191,7 +197,8 @@ class EnvironmentEntry:
             try:
                 locks.take()
                 journal.begin(part, earlier)
-                result = function(*args, **kwargs)
+                with self._sessions.inputs.revision():
+                    result = function(*args, **kwargs)
                 journal.check_end()
             except BaseException as error:
                 self.failed_revision, self.failure = revision, error

@@ -23,6 +23,7 @@ from lockgate.runner.database.dbapi import asking, dbapi_of, raw
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.database.sql_text import without_comments
+from lockgate.runner.entry.input_recorder import InputRecorder
 from lockgate.runner.entry.unfinished import Unfinished
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.ledger.index_work import built_index
@@ -35,7 +36,6 @@ _PATIENT = re.compile(
     r"|ALTER\s+TABLE\b.*\bDETACH\s+PARTITION\b.*\bCONCURRENTLY)",
     re.IGNORECASE | re.DOTALL,
 )
-_FROM = re.compile(r"\bFROM\b", re.IGNORECASE)
 _LIFTS = re.compile(
     r"\b(?:SET|RESET)\s+(?:LOCAL\s+|SESSION\s+)?\W*(?:lock_timeout|(?:innodb_)?lock_wait_timeout|ALL)\b"
     r"|\bset_config\(\s*'lock_timeout'|\bDISCARD\s+ALL\b",
@@ -98,10 +98,8 @@ class EnvironmentSessions:
         self.unfinished = Unfinished()
         self.fenced: list[dict[str, Any]] = []
         """The ``info`` of connections that got a fence, as long as that stands in it."""
-        self.is_configured = False
-        """This entry into env.py has configured a version table."""
-        self.has_read = False
-        """env.py has queried something before that: which version tables there are may depend on it."""
+        self.inputs = InputRecorder()
+        """Records what env.py goes by, and does besides its revisions."""
         self.preparation: Preparation | None = None
         self.built: set[str] = set()
         """Names of indexes that were built CONCURRENTLY."""
@@ -119,7 +117,7 @@ class EnvironmentSessions:
 
     def __enter__(self) -> EnvironmentSessions:
         """Start listening."""
-        self.failed, self.errors, self.running, self.is_configured = "", [], None, False
+        self.failed, self.errors, self.running = "", [], None
         for name, listener in self._listeners:
             event.listen(Engine, name, listener)
         event.listen(Engine, "before_cursor_execute", self._before, retval=True)
@@ -174,7 +172,7 @@ class EnvironmentSessions:
         if is_own_thread() or connection.dialect.name not in KINDS:
             return statement, parameters
         self._interruption.check()
-        self.has_read |= not self.is_configured and bool(_FROM.search(statement))
+        self.inputs.statement(statement)
         patient = is_patient(statement)
         built = built_index(statement) if patient else ""
         if built:

@@ -66,7 +66,7 @@ def check_drift(
     found = Comparison()
     try:
         with sessions, _read_only():
-            _enter(project, target, found, redact, sessions)
+            _enter(project, target, found, redact)
     except (Exception, SystemExit) as caught:  # env.py is the user's code: sys.exit() ends it too
         if not isinstance(caught, SystemExit) or caught.code:
             found.error = found.error or caught
@@ -82,7 +82,7 @@ def check_drift(
     return CheckResult(check.name, passed=not message, message=message)
 
 
-def _enter(project: Project, target: str, found: Comparison, redact: Redactor, sessions: EnvironmentSessions) -> None:
+def _enter(project: Project, target: str, found: Comparison, redact: Redactor) -> None:
     def compare(rows: tuple[str, ...], context: Any) -> tuple[()]:
         try:
             _compare(project, tuple(rows), context, found)
@@ -93,7 +93,6 @@ def _enter(project: Project, target: str, found: Comparison, redact: Redactor, s
 
     def configured(environment: EnvironmentContext, connection: Any = None, *args: Any, **options: Any) -> None:
         """Stand in for EnvironmentContext.configure."""
-        sessions.is_configured = True
         if connection is not None:
             redact.learn(connection.engine.url.render_as_string(hide_password=False))
             _forbid_writes(connection)

@@ -35,6 +35,7 @@ class Configuration(NamedTuple):
     statement_timeout: float
     database_ahead: str
     half_applied: str
+    fast_path: str
     checks: tuple[Check, ...]
     resource: str
     image: str

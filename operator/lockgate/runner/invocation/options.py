@@ -258,6 +258,15 @@ OPTIONS: tuple[Option, ...] = (
         metavar="POLICY",
     ),
     Option(
+        "fast_path",
+        "Auto",
+        OneOf(("Auto", "Never")),
+        "whether a run may end without env.py where one with the same input succeeded; Never: it always enters env.py",
+        ("migrate",),
+        POLICIES,
+        metavar="POLICY",
+    ),
+    Option(
         "checks",
         "[]",
         parse_checks,

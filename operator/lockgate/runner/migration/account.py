@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, Report
@@ -51,6 +51,8 @@ class Account:
     """Applied revisions whose file in the image is not what was applied."""
     tables: tuple[tuple[str, str, str], ...] = ()
     """(database, schema, table) of all version tables that env.py configured."""
+    urls: tuple[Any, ...] = ()
+    """Of the engines whose connections env.py configured."""
     adopted: Adopted | None = None
 
     def adopt(self, adopted: Adopted) -> None:
@@ -66,6 +68,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
     if not account.tables:
         account.current = _union(seen.rows for seen in entry.seen)
     account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
+    account.urls = tuple(seen.arrival.url for seen in entry.seen)
     account.is_ahead = any(seen.is_ahead for seen in entry.seen)
     account.ahead = _union(seen.ahead for seen in entry.seen)
     account.writes_history = all(seen.arrival.writes_history and not seen.unrecorded for seen in entry.seen)

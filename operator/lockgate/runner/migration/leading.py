@@ -5,6 +5,7 @@ What most runs never do, adopting a schema and taking revisions back, is importe
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from lockgate.runner.migration.monitor import Monitor
 from lockgate.runner.migration.verification import VersionTables
 from lockgate.runner.records import schema, unverified
 from lockgate.runner.records.satisfied import Satisfied, forget, remember
+from lockgate.runner.revisions.inputs import Inputs, written
 from lockgate.runner.revisions.project import Project, script_folders
 from lockgate.runner.wording import counted
 
@@ -171,16 +173,33 @@ def _migrate(run: Run, project: Project, connection: OwnConnection, fingerprint:
 
 
 def _remember(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
-    if len(run.account.tables) != 1 or run.account.tables[0][0] != fingerprint or run.account.is_ahead or run.planned:
+    """Record what this run leaves behind, where a run with the same input would do nothing."""
+    inputs = _inputs(run, project, fingerprint)
+    if inputs is None:
         return
-    if run.sessions.has_read:
-        return  # a list of tenants, perhaps, which may be longer the next time
-    if not project.covers(script_folders(project.script)):
-        return  # env.py added folders of revisions, which the digest knows nothing of
     _, schema, table = run.account.tables[0]
     account = run.account
-    satisfied = Satisfied(schema, table, account.reached, account.target, tuple(sorted(account.revisions)))
+    revisions = tuple(sorted(account.revisions))
+    text = written(inputs, run.secrets, secrets.token_hex(16))
     try:
-        remember(connection, project.digest, satisfied)
+        remember(connection, project.digest, Satisfied(schema, table, text, account.reached, account.target, revisions))
     except DBAPIError as error:
         run.warnings.append(f"The fast path is not recorded: {outcome.brief(error)}.")
+
+
+def _inputs(run: Run, project: Project, fingerprint: str) -> Inputs | None:
+    """Return what env.py went by; None where the next run has to enter it again, and says why."""
+    if run.configuration.fast_path == "Never":
+        return None
+    if len(run.account.tables) != 1 or run.account.tables[0][0] != fingerprint or run.account.is_ahead or run.planned:
+        return None
+    if not project.covers(script_folders(project.script)):
+        return None  # env.py added folders of revisions, which the digest knows nothing of
+    recorder = run.sessions.inputs
+    addresses = [(url.host or "localhost", url.port or 5432) for url in run.account.urls]
+    inputs = recorder.inputs(covered=project.folders, addresses=addresses, started=run.started_ns)
+    if not recorder.work:
+        return inputs
+    reasons = "; ".join(recorder.work)
+    run.narrator.tell("no_fast_path", f"env.py is entered also where nothing is pending: {reasons}")
+    return None

@@ -35,7 +35,8 @@ from lockgate.runner.migration.attempts import backoff
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records.satisfied import recall
 from lockgate.runner.records.unverified import Baseline
-from lockgate.runner.revisions.outline import Outline, outline
+from lockgate.runner.revisions.inputs import is_unchanged
+from lockgate.runner.revisions.outline import Outline, outline, secrets_in
 
 if TYPE_CHECKING:
     from lockgate.runner.entry.downgrading import Undo
@@ -56,6 +57,8 @@ class Run:
     narrator: Narrator
     interruption: Interruption
     started: float = field(default_factory=time.monotonic)
+    started_ns: int = field(default_factory=time.time_ns)
+    """The same moment, as files have it."""
     account: Account = field(default_factory=Account)
     checks: tuple[CheckResult, ...] = ()
     warnings: list[str] = field(default_factory=list)
@@ -71,6 +74,7 @@ class Run:
     def __post_init__(self) -> None:
         """Derive the session settings, which env.py's connections get and ours too."""
         configuration = self.configuration
+        self.secrets = secrets_in(os.environ, configuration.database_env)  # env.py may change its environment
         self.settings = Settings(
             resource=configuration.resource,
             pod=configuration.pod,
@@ -142,7 +146,7 @@ class Run:
 
     def _is_satisfied(self, connection: OwnConnection, project: Outline | Project) -> bool:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
-        if self.configuration.command != "migrate":
+        if self.configuration.command != "migrate" or self.configuration.fast_path == "Never":
             return False
         try:
             satisfied = recall(connection, project.digest)
@@ -150,7 +154,7 @@ class Run:
             if not isinstance(outcome.classify(error), DatabaseBusy):
                 raise
             return False  # the version table is locked, perhaps by the run that will be waited for
-        if satisfied is None:
+        if satisfied is None or not is_unchanged(satisfied.inputs, self.secrets):
             return False
         self.account.current = self.account.reached = satisfied.rows
         self.account.target, self.account.pending = satisfied.target, 0

@@ -35,7 +35,8 @@ def ensure(connection: OwnConnection) -> str:
     """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
     if not connection.backend.keeps_history:
         return f"No history on {connection.backend.spoken}: {NOT_KEPT}"
-    if connection.value(f"SELECT {MAY_WRITE} AND {may_read('unverified')} AND {may_read('statements')}"):
+    is_complete = f"{MAY_WRITE} AND {may_read('unverified')} AND {may_read('statements')} AND {satisfied.IS_CURRENT}"
+    if connection.value(f"SELECT {is_complete}"):
         return ""
     if connection.value("SELECT current_user = 'lockgate'"):
         return NAMESAKE
@@ -43,7 +44,7 @@ def ensure(connection: OwnConnection) -> str:
     try:
         if not connection.value(is_there):  # IF NOT EXISTS asks for the right to create it also where it is there
             connection.rows("CREATE SCHEMA IF NOT EXISTS lockgate")
-        for table in (history.TABLE, satisfied.TABLE, unverified.TABLE, statements.TABLE):
+        for table in (history.TABLE, satisfied.TABLE, satisfied.UPGRADE, unverified.TABLE, statements.TABLE):
             connection.rows(table)
     except database_error():
         # Two who create it at once meet in a unique index of the catalogue: whoever lost finds it made.

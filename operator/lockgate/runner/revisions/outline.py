@@ -22,7 +22,7 @@ from lockgate.errors import InvalidConfiguration
 from lockgate.runner.database.database_url import PLACEHOLDERS, destination
 from lockgate.runner.invocation.configuration import Configuration
 
-__all__ = ["Outline", "configuration_files", "digest_of", "outline"]
+__all__ = ["Outline", "configuration_files", "digest_of", "outline", "secrets_in"]
 
 _OF_THIS_PROCESS = re.compile(r"LOCKGATE_|KUBERNETES_|(?:HOSTNAME|PWD|OLDPWD|SHLVL|TERM|_)$")
 """Variables that differ from pod to pod, and decide nothing in env.py."""
@@ -147,11 +147,16 @@ def digest_of(
 
 def _surroundings(environ: Mapping[str, str], database_env: str) -> list[tuple[str, str]]:
     """Return the variables that env.py may go by; no secrets, and not the URL, whose password changes nothing."""
-    return sorted(
-        (name, value)
-        for name, value in environ.items()
-        if name != database_env and not _OF_THIS_PROCESS.match(name) and not _SECRET.search(name)
-    )
+    return sorted(item for item in environ.items() if _counts(item[0], database_env) and not _SECRET.search(item[0]))
+
+
+def secrets_in(environ: Mapping[str, str], database_env: str) -> list[tuple[str, str]]:
+    """Return the variables that hold a secret by their name; env.py may go by these too."""
+    return sorted(item for item in environ.items() if _counts(item[0], database_env) and _SECRET.search(item[0]))
+
+
+def _counts(name: str, database_env: str) -> bool:
+    return name != database_env and not _OF_THIS_PROCESS.match(name)
 
 
 def _digest(files: list[Path], folders: tuple[str, ...], said: tuple[object, ...]) -> str:
