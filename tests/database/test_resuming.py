@@ -10,7 +10,7 @@ import pytest
 RESUME = {"LOCKGATE_HALF_APPLIED": "Resume"}
 WORDS = ["by itself", "first", "second", "third"]
 BUILDING = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database()"
-FIRST = "INSERT INTO words VALUES ('first')"
+FIRST = "INSERT INTO words VALUES ('***')"  # as it is shown: literals are values
 PLACES = [
     ("before any commit", 0),
     ("in a block", 2),

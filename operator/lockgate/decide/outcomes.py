@@ -10,8 +10,9 @@ from lockgate import reasons
 from lockgate.decide.observation import Observation
 from lockgate.decide.symptoms import why_ended, why_interrupted
 from lockgate.decide.views import JobView, PodView, timestamp
-from lockgate.decide.wording import masked, one_line, plural, sentence, summary
+from lockgate.decide.wording import one_line, plural, sentence, summary
 from lockgate.errors import Interrupted
+from lockgate.masking import masked
 from lockgate.report import Report
 
 __all__ = ["Outcome", "explain_failure", "new_outcomes"]

@@ -11,7 +11,8 @@ from lockgate.decide.observation import Observation
 from lockgate.decide.outcomes import explain_failure
 from lockgate.decide.symptoms import why_interrupted, why_not_started
 from lockgate.decide.views import JobView, PodView
-from lockgate.decide.wording import masked, one_line, sentence
+from lockgate.decide.wording import one_line, sentence
+from lockgate.masking import masked
 from lockgate.report import Progress
 
 __all__ = ["describe_running", "leading_pod", "run_status"]

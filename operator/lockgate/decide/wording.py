@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["masked", "meaningful", "one_line", "plural", "sentence", "summary"]
+__all__ = ["meaningful", "one_line", "plural", "sentence", "summary"]
 
 MESSAGE_LIMIT = 1000
 """Characters. Long enough for a statement and advice, short enough for ``kubectl describe``."""
 
-PASSWORD = re.compile(r"(\bPASSWORD\s+)E?'(?:[^']|'')*'?", re.IGNORECASE)
 HARMLESS = ("ImportError", "ModuleNotFoundError", "SyntaxError")
 """Exceptions whose text names modules and nothing else. Any other may quote what it was given: a URL, a row."""
 
@@ -25,11 +24,6 @@ def sentence(text: str) -> str:
     """Return the text with a full stop, unless it ends like a sentence already."""
     text = text.rstrip()
     return text if text.endswith((".", "!", "?", "…", "`")) else f"{text}."
-
-
-def masked(statement: str) -> str:
-    """Return SQL without the passwords that it sets; a status is read by more people than a migration."""
-    return PASSWORD.sub(r"\1'***'", statement)
 
 
 def meaningful(text: str) -> str:

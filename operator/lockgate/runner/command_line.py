@@ -19,9 +19,10 @@ from lockgate.runner.invocation.configuration import Configuration, misspelt, re
 from lockgate.runner.invocation.option import variable_of
 from lockgate.runner.invocation.project_file import read_project_file, working_directory
 from lockgate.runner.invocation.refusal import refuse
+from lockgate.runner.output.masked_streams import encode_everything, masked_streams
 from lockgate.runner.output.progress import Narrator, View
 from lockgate.runner.output.publication import Publisher, report_of
-from lockgate.runner.output.redaction import Redactor
+from lockgate.runner.output.redaction import Redactor, secrets_of_environment
 
 __all__ = ["execute", "main"]
 
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def execute(argv: Sequence[str]) -> int:
     """Run the command in this process and return its exit code; everything it has to say is said."""
+    encode_everything()
     try:
         command, flags = read_arguments(argv)
         if command == "completion":
@@ -59,8 +61,16 @@ def execute(argv: Sequence[str]) -> int:
         configuration = read_configuration(command, flags, os.environ, read_project_file(named, working_directory()))
     except InvalidConfiguration as error:
         return refuse(error, argv, os.environ)
+    redact = Redactor([configuration.url, *secrets_of_environment(os.environ)])
+    ours = cast("TextIO | None", sys.stdout)
+    with masked_streams(redact.known):
+        return _run(command, configuration, redact, ours)
+
+
+def _run(command: str, configuration: Configuration, redact: Redactor, ours: TextIO | None) -> int:
+    """Run the command; ``ours`` is the stream for our own lines, in which nothing is left to be masked."""
     view = _view(command, configuration)
-    narrator = Narrator(output=configuration.output, redact=Redactor([configuration.url]), view=view)
+    narrator = Narrator(output=configuration.output, redact=redact, stream=None if view else ours, view=view)
     publish = Publisher(narrator, configuration.termination_message)
     for name, meant in misspelt(os.environ):
         narrator.tell("misspelt", f"{name} is set, which says nothing to Lockgate. Did you mean {meant}?")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.decide.wording import masked, meaningful, one_line, plural, summary
+from lockgate.decide.wording import meaningful, one_line, plural, summary
+from lockgate.masking import masked
 
 
 @given(st.text(), st.integers(min_value=2, max_value=200))

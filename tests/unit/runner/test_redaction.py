@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.report import Applied, CheckResult, Failure, Progress, Report, report_line
-from lockgate.runner.output.redaction import MASK, Redactor, without_values
+from lockgate.runner.output.redaction import MASK, Redactor
+from lockgate.runner.sql.values import without_values
 
 passwords = st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=4, max_size=30).filter(
     lambda text: text.strip() == text and not text.isspace()
@@ -104,7 +105,7 @@ def test_a_statement_of_another_session_is_shown_without_its_values(statement, s
     ],
 )
 def test_in_mysql_double_quotes_hold_values_too_and_a_backslash_escapes(statement, shown):
-    assert without_values(statement, mysql=True) == shown
+    assert without_values(statement, "mysql") == shown
 
 
 @pytest.mark.parametrize("word", ["r", "token", "http://", "://a", "password=", "a:", "PASSWORD ", "x="])

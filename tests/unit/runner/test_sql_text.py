@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.runner.database.sql_text import without_comments
 from lockgate.runner.ledger.committed import commits_inside
+from lockgate.runner.sql.lexer import without_comments
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from lockgate.runner.database.sql_text import unquoted
+from lockgate.runner.sql.lexer import COMMENT, LITERAL, statements
+from lockgate.runner.sql.values import without_values
 
 __all__ = ["Change", "changes_of"]
 
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[A-Za-z_\u0080-\uffff][\w$]*)'
 _NAME = rf"(?:(?P<schema>{_IDENTIFIER})\s*\.\s*)?(?P<table>{_IDENTIFIER})"
-_TOKEN = re.compile(
-    r"(?P<skip>--[^\n]*|/\*.*?\*/)|(?P<body>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)|(?P<quoted>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")",
-    re.DOTALL,
-)
 _FLAGS = re.IGNORECASE | re.DOTALL
 _CREATE = re.compile(
     rf"CREATE\s+(?P<kind>(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED|FOREIGN)\s+)*)TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}"
@@ -60,23 +58,13 @@ def changes_of(sql: str) -> list[Change]:
 
 def _statements(sql: str) -> Iterator[tuple[str, str]]:
     """Yield each statement twice: with nothing in its bodies and literals, and whole."""
-    places: list[str] = []
+    for statement in statements(sql):
+        text = "".join(_WITHOUT.get(token.kind, token.text) for token in statement).strip()
+        if text:
+            yield text, "".join(" " if token.kind == COMMENT else token.text for token in statement).strip()
 
-    def hidden(found: re.Match[str]) -> str:
-        if found["skip"]:
-            return " "
-        places.append(found[0])
-        return f"\0{len(places) - 1}\0"
 
-    def shown(text: str, keep: Callable[[str], str]) -> str:
-        return re.sub("\0(\\d+)\0", lambda found: keep(places[int(found[1])]), text)
-
-    for part in _TOKEN.sub(hidden, sql).split(";"):
-        if part.strip():
-            yield (
-                shown(part, lambda quoted: quoted if quoted.startswith('"') else "''").strip(),
-                shown(part, str).strip(),
-            )
+_WITHOUT = {COMMENT: " ", LITERAL: "''"}
 
 
 def _changes(text: str, whole: str) -> Iterator[Change]:
@@ -97,7 +85,7 @@ def _changes(text: str, whole: str) -> Iterator[Change]:
         first = path["first"].strip().strip("'")
         yield Change("path", value="" if first.upper() == "DEFAULT" or "$user" in first else unquoted(first))
     elif _DOUBTS.match(text) or (re.match(r"DO\b", text, re.IGNORECASE) and _DYNAMIC.search(whole)):
-        yield Change("doubt", value=" ".join(whole.split())[:80])
+        yield Change("doubt", value=without_values(whole)[:80])
 
 
 def _creation(found: re.Match[str]) -> Change:

@@ -65,6 +65,8 @@ def read_address(text: str) -> Address | None:
     part = found.groupdict(default="")
     backend, _, driver = part["name"].partition("+")
     pairs = parse_qsl(part["query"])
+    if "@" in part["host"]:
+        return None  # `own_url` says what is wrong with it
     if len(dict(pairs)) != len(pairs) or not (part["port"] or "0").isdecimal():
         return None
     if "%" in part["database"]:

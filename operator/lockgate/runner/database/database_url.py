@@ -58,6 +58,11 @@ def own_url(text: str, *, default_driver: str, installed: Callable[[str], bool])
             advice="Write it like postgresql+psycopg://host:5432/name, with user:password@ before the host;"
             " an @ in them is written %40.",
         ) from None
+    if "@" in (url.host or ""):
+        raise InvalidConfiguration(
+            "The database URL has more than one @ before the host.",
+            advice="An @ in the user name or the password is written %40.",
+        )
     backend, _, driver = url.drivername.partition("+")
     kind = KINDS.get(backend)
     if kind is None:

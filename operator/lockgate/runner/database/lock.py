@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, Protocol
 from lockgate.errors import LockBusy
 from lockgate.runner.database.sql_text import THIS_DATABASE
 from lockgate.runner.durations import spoken
-from lockgate.runner.output.redaction import without_values
+from lockgate.runner.sql.values import without_values
 
 __all__ = ["AdvisoryLock", "Holder", "Lock", "acquire", "fence_key", "holds", "leader_key", "of_key"]
 

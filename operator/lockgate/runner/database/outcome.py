@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from lockgate.errors import DriverNotInstalled, InvalidConfiguration, LockgateError, MigrationFailed
 from lockgate.runner.database.backends import mysql_errors, sqlite_errors
 from lockgate.runner.database.database_errors import busy, login_refused, read_only, statement_timed_out, unreachable
+from lockgate.runner.database.error_texts import shown_text
 from lockgate.runner.wording import sentence
 
 __all__ = [
@@ -38,8 +39,6 @@ GONE = {"57P01", "57P02", "57P03", "57P04", "57P05", "53300"}
 gone."""
 REFUSED_LOGIN = {"28000", "28P01", "3D000"}
 """SQLSTATE: user, password or database is not known."""
-LIMIT = 500
-"""Characters of what is repeated of a message."""
 _MISSPELT = re.compile(
     r"invalid (?:\w+ value|connection option|dsn)|unexpected keyword argument|parameter must be one of"
 )
@@ -124,31 +123,46 @@ def is_refused_write(error: BaseException) -> bool:
 
 
 def brief(error: BaseException) -> str:
-    """Return one line about an exception, without parameters and without values of rows."""
-    for item in chain(error):
-        diagnostics = getattr(item, "diag", None)
-        primary = getattr(diagnostics, "message_primary", None)
+    """Return one line about an exception, without parameters, literals and values of rows."""
+    found = list(chain(error))
+    return shown_text(_said(found), sqlstate_of(error), found, _dialect_of(found))
+
+
+def _said(found: list[BaseException]) -> str:
+    """Return the words of the innermost error that has some of its own."""
+    for item in found:
+        primary = getattr(getattr(item, "diag", None), "message_primary", None) or _of_pg8000(item)
         if primary:
-            return str(primary)[:LIMIT]
-    for item in chain(error):
-        number = mysql_errors.number_of(item)
-        if number:
-            return mysql_errors.without_values(mysql_errors.message_of(item))[:LIMIT].rstrip(".")
+            return str(primary)
+    for item in found:
+        if mysql_errors.number_of(item):
+            return mysql_errors.without_values(mysql_errors.message_of(item)).rstrip(".")
         if isinstance(getattr(item, "sqlstate", None), str) or getattr(item, "orig", None) is None:
             return _first_line(item)
-    return type(error).__name__
+    return type(found[0]).__name__
+
+
+def _of_pg8000(error: BaseException) -> str:
+    """Return the message among the fields of which pg8000 makes an exception."""
+    fields = error.args[0] if error.args else None
+    return str(fields.get("M", "")) if isinstance(fields, dict) else ""
+
+
+def _dialect_of(found: list[BaseException]) -> str:
+    if any(mysql_errors.number_of(item) for item in found):
+        return "mysql"
+    return "sqlite" if any(sqlite_errors.is_sqlite(item) for item in found) else "postgresql"
 
 
 def _first_line(error: BaseException) -> str:
     if isinstance(error, LockgateError):
-        return str(error)[:LIMIT]
+        return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else ""
     if text.startswith("<class '"):  # SQLAlchemy's adapter for asyncpg puts the class before the message
-        text = text.partition(">: ")[2]
-        return text[:LIMIT]
+        return text.partition(">: ")[2]
     name = type(error).__name__
-    return f"{name}: {text}"[:LIMIT] if text else name
+    return f"{name}: {text}" if text else name
 
 
 def where(error: BaseException, folders: tuple[str, ...]) -> str:

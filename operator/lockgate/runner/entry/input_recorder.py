@@ -21,8 +21,8 @@ from functools import cache
 from typing import Any
 
 from lockgate.runner.database.connection import is_own_thread, own_work
-from lockgate.runner.database.sql_text import without_comments, without_literals
 from lockgate.runner.revisions.inputs import LARGEST, Inputs, digest_of_folder, is_metadata
+from lockgate.runner.sql.lexer import without_comments, without_literals
 
 __all__ = ["InputRecorder", "is_session_statement"]
 

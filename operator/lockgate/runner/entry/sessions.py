@@ -22,12 +22,13 @@ from lockgate.runner.database.connection import is_own_thread
 from lockgate.runner.database.dbapi import asking, dbapi_of, raw
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.session_settings import Settings
-from lockgate.runner.database.sql_text import without_comments
 from lockgate.runner.entry.input_recorder import InputRecorder
 from lockgate.runner.entry.unfinished import Unfinished
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.ledger.index_work import built_index
 from lockgate.runner.ledger.journal import Journal
+from lockgate.runner.sql.lexer import without_comments
+from lockgate.runner.sql.values import masked_values
 
 __all__ = ["EnvironmentSessions", "Preparation", "Statement", "is_patient"]
 
@@ -62,6 +63,8 @@ class Statement(NamedTuple):
     pid: int
     text: str
     started: float
+    dialect: str = "postgresql"
+    """SQLAlchemy's name of what reads it."""
 
 
 class Preparation(Protocol):
@@ -90,7 +93,7 @@ class EnvironmentSessions:
         """Open connections to SQLite, which only this process can interrupt."""
         self.running: Statement | None = None
         self.failed: str = ""
-        """Text of the statement that failed last."""
+        """Text of the statement that failed last, without its literals."""
         self.errors: list[BaseException] = []
         """Database errors in this entry into env.py, in order; env.py may have swallowed them."""
         self.journal = Journal(secrets.token_hex(8))
@@ -183,7 +186,8 @@ class EnvironmentSessions:
         if patient and self.preparation is not None:
             self.preparation.prepare(connection, statement)
             self._interruption.check()
-        self.running = Statement(connection.info.get("lockgate_session", 0), statement, time.monotonic())
+        session, kind = connection.info.get("lockgate_session", 0), connection.dialect.name
+        self.running = Statement(session, statement, time.monotonic(), kind)
         self._awaited = backend_of(connection.dialect.name).outlives_clients
         if patient:
             dbapi = dbapi_of(connection)
@@ -233,7 +237,7 @@ class EnvironmentSessions:
         if left and statement is not None and known is not None and backend_of(known.dialect.name).outlives_clients:
             self.abandoned.add(statement.pid)
         self.journal.failed(context.connection, context.statement, lost=context.is_disconnect)
-        self.failed = context.statement or ""
+        self.failed = masked_values(context.statement or "", known.dialect.name if known is not None else "postgresql")
         self.errors.append(context.original_exception)
         if context.connection is not None and not context.is_disconnect:
             _restore(context.connection)

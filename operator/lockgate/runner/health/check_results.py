@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lockgate.masking import masked
 from lockgate.report import CheckResult
 from lockgate.runner.invocation.checks import ConstraintCheck, ExistsCheck, IndexCheck, SqlCheck, as_text
 
@@ -21,7 +22,7 @@ def sql_result(check: SqlCheck, rows: list[tuple[Any, ...]]) -> CheckResult:
     found = as_text(rows[0][0])
     if found == check.expect:
         return CheckResult(check.name, passed=True)
-    return CheckResult(check.name, passed=False, message=f"expected {check.expect}, found {found[:200]}")
+    return CheckResult(check.name, passed=False, message=f"expected {check.expect}, found {masked(found)[:200]}")
 
 
 def index_result(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from lockgate.runner.sql.values import without_values
+
 __all__ = ["Difference", "describe"]
 
 _SIDES = {"add": "only in the models", "remove": "only in the database"}
@@ -39,10 +41,15 @@ def describe(diff: Any) -> Difference:
         return Difference(f"{words} {_SIDES[side]}", str(item.name), item.schema or "")
     table = getattr(item, "table", None)
     if table is None:
-        return Difference(f"{what.replace('_', ' ')} {getattr(item, 'name', None) or item} {_SIDES[side]}"[:200])
+        return Difference(f"{what.replace('_', ' ')} {_called(item)[:200]} {_SIDES[side]}")
     named = f" {item.name}" if item.name else ""
     sentence = f"{_KINDS.get(what, what)}{named} of {_name(table.schema, table.name)} {_SIDES[side]}"
     return Difference(sentence, str(table.name), table.schema or "")
+
+
+def _called(item: Any) -> str:
+    """Return the name of a thing of an extension; what has none may show its SQL."""
+    return str(getattr(item, "name", None) or without_values(str(item)))
 
 
 def _modified(changes: list[Any]) -> Difference:

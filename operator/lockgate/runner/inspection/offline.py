@@ -29,6 +29,7 @@ from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.ledger.committed import is_in_transaction
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.revisions.project import Project
+from lockgate.runner.sql.values import masked_plan
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -73,6 +74,7 @@ class Rendering:
         self._found: tuple[Position, Verdict] | None = None
         self._failed = self._place = ""
         self._withheld: list[str] = []
+        self._dialect = ""
         self.refusal: LockgateError | None = None
         """What Lockgate itself raised inside env.py, which may have swallowed it."""
         self.positions: list[tuple[Position, Verdict]] = []
@@ -105,6 +107,7 @@ class Rendering:
     def _options(self, connection: Any, url: Any, options: dict[str, Any]) -> dict[str, Any]:
         """Find where the version table is, and return what differs from what env.py wants."""
         target = make_url(url) if url is not None else connection.engine.url if connection is not None else self._own
+        self._dialect = target.get_backend_name()
         self._narrator.redact.learn(target.render_as_string(hide_password=False))
         if connection is not None:
             with in_own_transaction(connection):
@@ -166,7 +169,7 @@ class Rendering:
         if self._failed or self._withheld:
             return Planned(revision, message, position.name, None, self._why_not())
         note = "it reads from the database: what it does may depend on what it finds" if _READS.search(sql) else ""
-        return Planned(revision, message, position.name, sql, note)
+        return Planned(revision, message, position.name, self._narrator.redact(masked_plan(sql, self._dialect)), note)
 
     def _why_not(self) -> str:
         """Say why there is no SQL of a revision."""

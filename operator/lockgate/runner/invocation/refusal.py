@@ -11,7 +11,7 @@ from lockgate.runner.invocation.option import variable_of
 from lockgate.runner.invocation.project_file import FileSettings, read_project_file, working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.output.publication import Publisher, report_of
-from lockgate.runner.output.redaction import Redactor
+from lockgate.runner.output.redaction import Redactor, secrets_of_environment
 
 __all__ = ["refuse"]
 
@@ -29,5 +29,5 @@ def refuse(error: InvalidConfiguration, argv: Sequence[str], environ: Mapping[st
 
     url = environ.get(said("database_env") or "DATABASE_URL", "")
     output = "json" if said("output") == "json" else "plain"
-    narrator = Narrator(output=output, redact=Redactor([url]))
+    narrator = Narrator(output=output, redact=Redactor([url, *secrets_of_environment(environ)]))
     return Publisher(narrator, said("termination_message"))(report_of(error))

@@ -12,8 +12,9 @@ import functools
 import re
 from typing import Any
 
-from lockgate.runner.database.sql_text import without_comments, without_literals
 from lockgate.runner.records.statements import STARTED, TEXT_LIMIT, Kept, digest
+from lockgate.runner.sql.lexer import without_comments, without_literals
+from lockgate.runner.sql.values import masked_values
 
 __all__ = [
     "Ledger",
@@ -143,7 +144,7 @@ class Ledger:
         committed, self.committed = tuple(self.committed), []
         return committed, self.uncertain
 
-    def starts(self, statement: str, parameters: Any = ()) -> Kept | None:
+    def starts(self, statement: str, parameters: Any = (), dialect: str = "postgresql") -> Kept | None:
         """Note that another statement is sent: a commit before it is done. None where it is not of interest."""
         self._last = None
         if not self.is_following:
@@ -153,7 +154,11 @@ class Ledger:
             return None
         self._position += 1
         # A data migration may send more than the process has memory for; the semicolon says that more came after it.
-        text = statement if len(statement) <= LONGEST_TEXT else f"{statement[:TEXT_LIMIT]} ; ..."
+        text = statement
+        if len(statement) > LONGEST_TEXT:
+            text = f"{masked_values(statement, dialect)[:TEXT_LIMIT]} ; ..."
+        elif dialect != "postgresql":  # what is kept is masked as PostgreSQL's text, and shown so
+            text = masked_values(statement, dialect)
         return Kept(self._position, text, self._salt, digest(self._salt, statement, parameters))
 
     def has_open(self, key: int) -> bool:

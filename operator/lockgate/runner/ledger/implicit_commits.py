@@ -32,7 +32,7 @@ class Follower:
     def before(self, connection: Any, statement: str, parameters: Any) -> None:
         """Take note of a statement that is about to run."""
         self._running.pop(id(dbapi_of(connection)), None)
-        kept = self._ledger.starts(statement, parameters)
+        kept = self._ledger.starts(statement, parameters, connection.dialect.name)
         if kept is not None:
             self._running[id(dbapi_of(connection))] = kept
 

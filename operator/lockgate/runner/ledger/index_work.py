@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lockgate.runner.database.sql_text import NAME, literal, unquoted, without_comments
+from lockgate.runner.database.sql_text import NAME, literal, unquoted
+from lockgate.runner.sql.lexer import without_comments
 
 __all__ = ["IndexWork", "built_index", "index_work", "valid_index"]
 

@@ -26,7 +26,7 @@ from lockgate.runner.ledger.resumption import (
     proof,
     same,
 )
-from lockgate.runner.records.statements import DONE, STARTED, Kept, Part, forget_one, upsert
+from lockgate.runner.records.statements import DONE, STARTED, Kept, Part, forget_one, shortened, upsert
 
 __all__ = ["Journal"]
 
@@ -115,7 +115,7 @@ class Journal:
     def _refuse(self, how: str, row: Kept) -> None:
         self.refusal = HalfApplied(
             f"Revision {self._part.revision} is half applied and cannot be continued: {how}."
-            f" Committed there: {' '.join(row.text.split())[:200]}.",
+            f" Committed there: {shortened(row.text)}.",
             advice=by_hand(self._part),
         )
         raise self.refusal

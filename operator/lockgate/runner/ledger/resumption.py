@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from lockgate.masking import MASK
 from lockgate.runner.database.sql_text import NAME, literal
 from lockgate.runner.ledger.committed import bare, is_repeatable
 from lockgate.runner.ledger.index_work import index_work, valid_index
@@ -24,6 +25,8 @@ _HELD = re.compile(
     r"(?!.*(?:CONCURRENTLY|\b(?:COMMIT|ROLLBACK|CALL|TIMESCALEDB\.CONTINUOUS))\b)",
     re.IGNORECASE | re.DOTALL,
 )
+_MAKES_STATEMENTS = re.compile(r"(?:DO|CALL|SELECT|WITH)\b", re.IGNORECASE)
+"""Statements that may execute others, of which the words are literals."""
 _IN_PARTS = re.compile(r"(?:CALL|DO|CLUSTER|REINDEX)\b", re.IGNORECASE)
 """Statements that may commit a part of what they do."""
 
@@ -86,7 +89,12 @@ def is_undone_unseen(row: Kept, kept: Iterable[Kept]) -> bool:
     created = index_work(row.text)
     if created is None or not created.exact:
         return False
-    return not any(created.name.lower() in other.text.lower() for other in kept if other.position != row.position)
+    return not any(_may_name(other.text, created.name) for other in kept if other.position != row.position)
+
+
+def _may_name(statement: str, name: str) -> bool:
+    """Return whether a statement names this; of what it puts together itself, the literals are not kept."""
+    return name.lower() in statement.lower() or (MASK in statement and bool(_MAKES_STATEMENTS.match(bare(statement))))
 
 
 def same(row: Kept, statement: str, parameters: object) -> bool:

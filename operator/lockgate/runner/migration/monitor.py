@@ -12,6 +12,7 @@ from collections.abc import Callable
 from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.entry.sessions import EnvironmentSessions, Statement, is_patient
 from lockgate.runner.output.progress import Narrator
+from lockgate.runner.sql.values import without_values
 
 __all__ = ["Monitor"]
 
@@ -69,7 +70,8 @@ class Monitor:
         if told != self._told:
             self._told = told
             sentence = f"waiting for {waiting}" if waiting else ""
-            self._narrator.tell("running", sentence, statement=statement.text, waiting_for=waiting, percent=percent)
+            text = without_values(statement.text, statement.dialect)
+            self._narrator.tell("running", sentence, statement=text, waiting_for=waiting, percent=percent)
         if waiting and not is_patient(statement.text):  # what is patient waits until the server does that by itself
             connection.backend.clear_the_way(connection, statement.pid)
 

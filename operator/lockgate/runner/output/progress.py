@@ -64,7 +64,7 @@ class Narrator:
         """
         with self._lock:
             if "statement" in changes:
-                changes["statement"] = " ".join(changes["statement"].split())[:STATEMENT_LIMIT]
+                changes["statement"] = " ".join(self.redact(changes["statement"]).split())[:STATEMENT_LIMIT]
             self.progress = replace(self.progress, **changes)
             if self._json:
                 self._write(progress_line(self._time(), event, self.redact.progress(self.progress), **(more or {})))

@@ -40,7 +40,8 @@ class Publisher:
     def __call__(self, report: Report, details: Mapping[str, Any] | None = None, lines: Sequence[str] = ()) -> int:
         """Write the report wherever it has to go, redacted; ``details`` (JSON) or ``lines`` (for people) go with it."""
         redact = self._narrator.redact
-        report = redact.report(replace(report, message=_shortened(report.message)))
+        report = redact.report(report)
+        report = replace(report, message=_shortened(report.message))
         if self._file:
             try:
                 Path(self._file).write_text(termination_message(report), encoding="utf-8")

@@ -1,49 +1,53 @@
 """Keeps credentials out of everything that leaves the process: log lines, reports, exceptions.
 
-A text is searched twice. First for the secrets of this run: the passwords and keys in the database URL, in every
-spelling in which they can come back (raw, percent-decoded, escaped by ``repr`` or JSON). Then for the places where
-secrets usually are: the user part of any URL, the query of a web address, ``password=`` in a connection string,
-``PASSWORD '...'`` in SQL.
+A text is searched twice. First for the secrets of this run: the passwords and keys in the database URL and in the
+environment, in every spelling in which they can come back (raw, percent-decoded, escaped by ``repr``, JSON or SQL).
+Then for the places where secrets usually are, which `lockgate.masking` knows.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, unquote_plus, urlsplit
 
+from lockgate.masking import MASK, SECRET_NAME, masked
 from lockgate.report import Failure, Progress, Report
 
-__all__ = ["MASK", "Redactor", "without_values"]
+__all__ = ["Redactor", "secrets_of_environment"]
 
-MASK = "***"
-
-_SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth", re.IGNORECASE)
-# None of these begins with a repetition, nor has an unbounded one inside a word: what a database, an env.py or a
-# revision says can be a word of megabytes, and must not take the square of its length.
-_URL_USER = re.compile(r"(?P<scheme>[a-z0-9+.-]://)[^\s/@'\"]+@", re.IGNORECASE)
-_WEB_QUERY = re.compile(r"(?P<address>https?://[^\s?'\"]{1,500}\?)(?!\*)[^\s'\"]+", re.IGNORECASE)
-_ASSIGNMENT = re.compile(
-    r"(?P<name>(?:password|passwd|pwd|secret|token)\w{0,60}[\"']?\s{0,99}[=:]\s{0,99})('[^']*'|\"[^\"]*\"|[^\s&,;'\")]+)",
+_SECRET_PARAMETER = re.compile(rf"{SECRET_NAME}|pass|key|auth", re.IGNORECASE)
+"""Names of parameters in a URL; a few too many do no harm there."""
+_CONNECTION_STRING = re.compile(
+    r"(?P<name>[\w.]{1,60})\s{0,99}=\s{0,99}(?:'(?P<quoted>[^'\\]*(?:\\.[^'\\]*)*)(?:'|\\?\Z)|(?P<plain>[^\s'\"]+))",
+    re.DOTALL,
+)
+"""A parameter as libpq's connection strings have it."""
+_SECRET_VARIABLE = re.compile(
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|_PWD|_PASS|SECRET|TOKEN|CREDENTIALS?|(?:API|ACCESS|SECRET|PRIVATE|SIGNING)_?KEY)$",
     re.IGNORECASE,
 )
-_SQL_PASSWORD = re.compile(r"(?P<word>\bPASSWORD\s+)'(?:[^']|'')*'", re.IGNORECASE)
-_SUSPECT = re.compile(r"://|pass|pwd|secret|token", re.IGNORECASE)
-"""What each of these contains, and most texts do not."""
+_OF_DRIVERS = ("PGPASSWORD", "MYSQL_PWD")
+"""Variables of which a driver takes its password, whatever that looks like."""
+_HAS_PASSWORD = re.compile(r"://[^\s/@]{0,200}:[^\s@]{1,500}@")
+SHORTEST = 8
+"""Characters of a variable's value that is taken for a secret: a shorter one may be any word."""
 
-_VALUE = re.compile(r"'(?:[^']|'')*(?:'|$)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$)", re.DOTALL)
-_MYSQL_VALUE = re.compile(r"""(?P<q>['"])(?:\\.|(?P=q){2}|(?!(?P=q))[^\\])*(?:(?P=q)|\\?$)""", re.DOTALL)
 
+def secrets_of_environment(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the passwords and tokens among the variables of a process, and the URLs that contain one.
 
-def without_values(statement: str, *, mysql: bool = False) -> str:
-    """Return a statement of another session in one line, and each literal in it as ``'***'``, also one that is cut off.
-
-    Drivers that put parameters into the text (psycopg2, PyMySQL) make them visible to whoever may see the statement.
-    ``mysql``: double quotes hold values too, not names, and a backslash escapes.
+    A value that is a path or a plain word in lower-case letters is none: it would be masked in ordinary sentences.
     """
-    return " ".join((_MYSQL_VALUE if mysql else _VALUE).sub(f"'{MASK}'", statement).split())
+    return tuple(value for name, value in environ.items() if _is_secret(name, value))
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if name in _OF_DRIVERS or _HAS_PASSWORD.search(value):
+        return True
+    return bool(_SECRET_VARIABLE.search(name)) and len(value) >= SHORTEST and not re.fullmatch(r"/\S*|[a-z]+", value)
 
 
 class Redactor:
@@ -60,16 +64,15 @@ class Redactor:
         patterns = {pattern.pattern: pattern for pattern in (*self._known, *map(_pattern, spellings))}
         self._known = tuple(sorted(patterns.values(), key=lambda pattern: -len(pattern.pattern)))
 
-    def __call__(self, text: str) -> str:
-        """Return ``text`` without secrets."""
+    def known(self, text: str) -> str:
+        """Return ``text`` without the secrets of this run, and otherwise as it is."""
         for pattern in self._known:
             text = pattern.sub(MASK, text)
-        if not _SUSPECT.search(text):
-            return text
-        text = _URL_USER.sub(rf"\g<scheme>{MASK}@", text)
-        text = _WEB_QUERY.sub(rf"\g<address>{MASK}", text)
-        text = _SQL_PASSWORD.sub(rf"\g<word>'{MASK}'", text)
-        return _ASSIGNMENT.sub(rf"\g<name>{MASK}", text)
+        return text
+
+    def __call__(self, text: str) -> str:
+        """Return ``text`` without secrets."""
+        return masked(self.known(text))
 
     def progress(self, progress: Progress) -> Progress:
         """Return the progress with its free texts redacted; revision ids are no free text."""
@@ -103,42 +106,69 @@ class Redactor:
 
 
 def _secrets_of(url: str) -> set[str]:
-    """Return the passwords and secret-looking parameter values in a URL."""
+    """Return the passwords and secret-looking parameter values in a URL, or in a connection string of libpq."""
     head, separator, rest = url.partition("://")
-    if not separator:
-        return {url} if url.strip() else set()
-    # Not urlsplit: SQLAlchemy accepts a raw "@", "/" or "#" in a password, and splits at the last "@" of the authority.
+    if not separator or "=" in head:
+        return {url, *_of_connection_string(url)} if url.strip() else set()
     secrets = {password for password in _passwords(rest) if password}
     try:
         query = urlsplit(f"{head}://{rest.rpartition('@')[2]}").query
     except ValueError:
         query = rest.partition("?")[2]
-    for name, value in parse_qsl(query, keep_blank_values=False):
-        if _SECRET_NAME.search(name):
-            secrets.add(value)
-    for pair in query.split("&"):
-        name, _, raw = pair.partition("=")
-        if _SECRET_NAME.search(name) and raw:
-            secrets.add(raw)
+    for text in {query, rest.partition("?")[2]}:
+        secrets |= {value for name, value in parse_qsl(text) if _SECRET_PARAMETER.search(name)}
+        pairs = (pair.partition("=") for pair in text.split("&"))
+        secrets |= {raw for name, _, raw in pairs if raw and _SECRET_PARAMETER.search(name)}
+        secrets |= _of_connection_string(unquote_plus(text))  # options=-c app.password=...
     return secrets
 
 
+def _of_connection_string(text: str) -> set[str]:
+    found = set()
+    for part in _CONNECTION_STRING.finditer(text):
+        if _SECRET_PARAMETER.search(part["name"]):
+            value = part["plain"] or part["quoted"] or ""
+            found |= {value, re.sub(r"\\(.)", r"\1", value)} - {""}
+    return found
+
+
 def _passwords(rest: str) -> set[str]:
-    """Return what can have been meant as the password, wherever in ``user:password@host/...?...`` an @ stands."""
+    """Return what can have been meant as the password, wherever in ``user:password@host/...?...`` an @ stands.
+
+    SQLAlchemy accepts a raw ``/``, ``?`` or ``#`` in a password, and ends it at the first ``@``: of what stands behind
+    that one, the driver takes a part for the host, and shows it.
+    """
     found = set()
     for user_part in (rest.rpartition("@")[0], rest.partition("?")[0].rpartition("@")[0]):
-        found.add(user_part.partition(":")[2])
+        password = user_part.partition(":")[2]
+        found |= {password, *(part for part in password.split("@") if len(part) > 2)}
     return found
 
 
 def _spellings(secret: str) -> set[str]:
-    plain = {secret, unquote(secret), unquote_plus(secret)}
-    escaped = {form for text in plain for form in (repr(text)[1:-1], json.dumps(text)[1:-1])}
-    return {text for text in plain | escaped if text}
+    plain = {secret, secret.strip(), unquote(secret), unquote_plus(secret)}
+    in_urls = {form for text in plain for form in _in_url(text)}
+    escaped = {form for text in plain for form in (repr(text)[1:-1], json.dumps(text)[1:-1], text.replace("'", "''"))}
+    escaped |= {text.replace("\\", "\\\\").replace("'", "\\'") for text in plain}
+    escaped |= {json.dumps(text, ensure_ascii=False)[1:-1] for text in plain}
+    return {text for text in plain | in_urls | escaped if text.strip()}
+
+
+def _in_url(text: str) -> set[str]:
+    """Return the text as Python, SQLAlchemy and others, which use lower-case digits, write it in a URL."""
+    as_bytes = text.encode("utf-8", "surrogatepass")
+    forms = {quote(as_bytes, safe=""), quote(as_bytes), quote_plus(as_bytes)}
+    forms.add(re.sub(r"[:@/]", lambda found: f"%{ord(found[0]):02X}", text))
+    return forms | {re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), form) for form in forms}
 
 
 def _pattern(secret: str) -> re.Pattern[str]:
-    """Match the secret anywhere; one of up to three characters only as a word, or hardly a sentence would survive."""
-    if len(secret) > 3:
-        return re.compile(re.escape(secret))
-    return re.compile(rf"(?<!\w){re.escape(secret)}(?!\w)")
+    """Match the secret anywhere; one of up to three characters only as a word, or hardly a sentence would survive.
+
+    Of a secret with blanks, the beginning too, where a message was cut between two words.
+    """
+    if len(secret) <= 3:
+        return re.compile(rf"(?<!\w){re.escape(secret)}(?!\w)")
+    words = [found.start() for found in re.finditer(r" ", secret)][:20]
+    cut = "".join(rf"|{re.escape(secret[:end])}(?= \.\.\.)" for end in reversed(words) if secret[:end].strip())
+    return re.compile(re.escape(secret) + cut)

@@ -5,7 +5,8 @@ commits it; its last transaction deletes them. So whatever is found there was le
 SIGKILL too. A statement that no transaction can hold (CREATE INDEX CONCURRENTLY) gets its row before it starts, with
 the state ``started``, and ``done`` after it.
 
-Parameters are not kept: a salted digest over statement and parameters says whether another run sends the same.
+Neither parameters nor literals are kept, which are values: a salted digest over statement and parameters says whether
+another run sends the same.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
+
+from lockgate.runner.sql.values import masked_values, without_values
 
 __all__ = [
     "DONE",
@@ -106,7 +109,8 @@ def upsert(part: Part, kept: Iterable[Kept]) -> str:
     """Return SQL that records statements; literals, because each driver spells parameters its own way."""
     values = ", ".join(
         f"({_quoted(part.version_table)}, {_quoted(part.revision)}, {_quoted(part.direction)}, {row.position},"
-        f" '{row.state}', {_quoted(row.text[:TEXT_LIMIT])}, '{row.salt}', '{row.digest}', {row.row_count},"
+        f" '{row.state}', {_quoted(masked_values(row.text)[:TEXT_LIMIT])}, '{row.salt}', '{row.digest}',"
+        f" {row.row_count},"
         f" {str(row.returned_rows).lower()})"
         for row in kept
     )
@@ -141,8 +145,8 @@ def kept_statements(query: Callable[[str], list[tuple[Any, ...]]], version_table
 
 
 def shortened(text: str) -> str:
-    """Return a statement as one line of a message."""
-    line = " ".join(text.split()).rstrip(";")
+    """Return a statement as one line of a message, without its literals."""
+    line = without_values(text).rstrip(";")
     return line if len(line) <= 120 else f"{line[:117]}..."
 
 

@@ -23,7 +23,7 @@ from lockgate.runner.database.backends.named_lock import NamedLock, lock_name
 from lockgate.runner.database.lock import Lock
 from lockgate.runner.database.lock_holders import QUERY_LIMIT, LockHolder
 from lockgate.runner.database.session_settings import Settings
-from lockgate.runner.output.redaction import without_values
+from lockgate.runner.sql.values import without_values
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.url import URL
@@ -233,7 +233,7 @@ def _holders(ask: Ask, lock: str, name: str) -> tuple[LockHolder, ...]:
         f" FROM information_schema.PROCESSLIST WHERE ID = {int(session)}"
     )
     user, address, state, query = map(str, found[0]) if found else ("", "", "", "")
-    shown = without_values(query, mysql=True)[:QUERY_LIMIT]
+    shown = without_values(query, "mysql")[:QUERY_LIMIT]
     return (LockHolder(lock, name, int(session), "", user, "", state, shown, address),)
 
 

@@ -24,7 +24,8 @@ TIMED_OUT = {1969, 3024}
 
 _VALUE = re.compile(
     r"(?<=entry ').*(?=' for key)|(?<=value: ').*(?='(?: for (?:column|function)|$))|(?<=near ').*(?=' at line)"
-    r"|(?<=record ').*(?=' would lead)|(?<=partition for value ).*",
+    r"|(?<=record ').*(?=' would lead)|(?<=partition for value ).*"
+    r"|(?<=value of ').*(?=')|(?<=out of range in ').*(?=')",
     re.DOTALL,
 )
 """Where messages quote rows, or the statement: MySQL's drivers put parameters into its text."""

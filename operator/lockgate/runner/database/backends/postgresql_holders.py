@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lockgate.runner.database.lock import fence_key, leader_key, of_key
 from lockgate.runner.database.lock_holders import QUERY_LIMIT, LockHolder
 from lockgate.runner.database.sql_text import THIS_DATABASE
-from lockgate.runner.output.redaction import without_values
+from lockgate.runner.sql.values import without_values
 
 if TYPE_CHECKING:
     from lockgate.runner.database.connection import OwnConnection
