@@ -17,6 +17,7 @@ __all__ = [
     "Applied",
     "CheckResult",
     "Failure",
+    "ImageTarget",
     "Progress",
     "Report",
     "fold",
@@ -67,6 +68,14 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageTarget:
+    """A migration image whose target the database contains, as recorded there by the run that led to it."""
+
+    image: str
+    target: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The outcome of one run of ``lockgate migrate``."""
 
@@ -95,6 +104,12 @@ class Report:
     checks: tuple[CheckResult, ...] = ()
     revisions: tuple[str, ...] = ()
     """Every revision that the database now contains: `reached` and its ancestors, as far as they are known."""
+    database: str = ""
+    """Identifies the database, as a hash; the same after a restart or a failover. Empty where it is not known."""
+    complete: bool = False
+    """`reached` and `revisions` are all that the database contains: what is not among them is not there."""
+    images: tuple[ImageTarget, ...] = ()
+    """Other images that are known to have led to what the database contains, newest first."""
     lock_wait_seconds: float = 0.0
     seconds: float = 0.0
     attempts: int = 1
@@ -140,12 +155,14 @@ def termination_message(report: Report) -> str:
     """Return the report as JSON of at most `TERMINATION_LIMIT` bytes, dropping the least important parts first."""
     shortened = replace(report, truncated=True)
     steps: tuple[dict[str, Any], ...] = (
-        {"revisions": ()},
+        {"revisions": (), "complete": False},
+        {"images": report.images[:10]},
         {"applied": report.applied[-10:], "undone": report.undone[-10:]},
         {"warnings": (), "checks": tuple(c for c in report.checks if not c.passed)[:5]},
         {"applied": (), "undone": (), "ahead": (), "checks": ()},
         {"message": report.message[:800], "failure": _short(report.failure)},
         {"current": report.current[:5], "reached": report.reached[:5], "target": report.target[:5]},
+        {"images": ()},
         {"message": report.message[:100], "failure": None, "current": (), "reached": (), "target": ()},
         {"outcome": report.outcome[:50], "reason": report.reason[:50]},
     )
@@ -197,6 +214,7 @@ def _report(record: Mapping[str, Any]) -> Report:
         applied=tuple(_known(Applied, item) for item in _records(record.get("applied"))),
         undone=tuple(_known(Applied, item) for item in _records(record.get("undone"))),
         checks=tuple(_known(CheckResult, item) for item in _records(record.get("checks"))),
+        images=tuple(_known(ImageTarget, item) for item in _records(record.get("images"))),
         failure=next((_known(Failure, item) for item in _records([record.get("failure")])), None),
     )
 

@@ -1,18 +1,19 @@
 """What the database is known to contain, verified: the record behind ``status.satisfied``. Pure.
 
-It only grows while the resource names the same database, because pods of older releases must go on starting while the
-database is ahead of them. It starts anew when ``spec.database`` changes.
+It grows while the database does, because pods of older releases must go on starting while the database is ahead of
+them. What a run does not find any more is taken out. It starts anew when ``spec.database`` changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from lockgate.decide.views import EPOCH, timestamp
 from lockgate.decide.wording import summary
+from lockgate.report import Report
 
 __all__ = ["ADOPTION", "Satisfied", "Want", "read_satisfied"]
 
@@ -57,7 +58,9 @@ class Satisfied:
     """Pods created before were judged by an older record."""
     revisions: tuple[str, ...] = ()
     images: tuple[tuple[str, str], ...] = ()
-    """(image, revision that it led to), newest first."""
+    """(image, revision that it leads to), newest first."""
+    identity: str = ""
+    """Of the database itself, as its last report told; ``database`` identifies what the spec says of it."""
 
     def covers(self, want: Want) -> bool:
         """Say whether a pod that wants this may start."""
@@ -68,13 +71,11 @@ class Satisfied:
 
     def extended(self, image: str, revision: str, revisions: Iterable[str], wanted: Iterable[Want]) -> Satisfied:
         """Return the record after a success; images that a present pod wants are kept beyond the bound."""
-        in_use = {name for want in wanted for name in want.images}
         others = tuple(pair for pair in self.images if pair[0] != image)
-        kept = tuple(pair for n, pair in enumerate(others) if n < MAX_IMAGES - 1 or pair[0] in in_use)
         return replace(
             self,
             revisions=tuple(dict.fromkeys((*revisions, *self.revisions)))[:MAX_REVISIONS],
-            images=((image, revision), *kept)[:MAX_IMAGES_IN_USE],
+            images=_bounded(((image, revision), *others), wanted),
         )
 
     @property
@@ -85,6 +86,26 @@ class Satisfied:
         names = ", ".join(image for image, _ in self.images[:2])
         more = f" and {len(self.images) - 2} more" if len(self.images) > 2 else ""
         return f"image {names}{more}" + (f" (revision {self.images[0][1]})" if self.images[0][1] else "")
+
+    def as_reported(self, report: Report, wanted: Iterable[Want], now: datetime) -> Satisfied:
+        """Return the record after a report, whether or not the run succeeded: what the database lacks is not in it.
+
+        A database that was reset, restored or exchanged has fewer revisions than the record says, or others. Where a
+        report could not tell all of them, another identity is enough: then the record is of another database.
+        """
+        kept = self
+        if report.complete:
+            kept = self._only({*report.revisions, *report.reached}, now)
+        elif self.identity and report.database and report.database != self.identity:
+            kept = Satisfied(self.database, now.replace(microsecond=0))
+        known = {image for image, _ in kept.images}
+        told = ((one.image, summary(one.target)) for one in report.images if one.image not in known)
+        images = _bounded((*kept.images, *told), wanted)
+        return replace(kept, images=images, identity=report.database or self.identity)
+
+    def _only(self, contained: Set[str], now: datetime) -> Satisfied:
+        lost = [name for name in self.revisions if name not in contained]
+        return self.without(lost, "", now) if lost else self
 
     def without(self, revisions: Iterable[str], image: str, now: datetime) -> Satisfied:
         """Return the record before ``revisions`` are taken back, all where they are not known; ``image`` needs none.
@@ -102,10 +123,17 @@ class Satisfied:
         """Return ``status.satisfied``."""
         return {
             "database": self.database,
+            **({"identity": self.identity} if self.identity else {}),
             "since": self.since.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "revisions": list(self.revisions),
             "images": [{"image": image, "revision": revision} for image, revision in self.images],
         }
+
+
+def _bounded(images: Iterable[tuple[str, str]], wanted: Iterable[Want]) -> tuple[tuple[str, str], ...]:
+    in_use = {name for want in wanted for name in want.images}
+    kept = (pair for n, pair in enumerate(images) if n < MAX_IMAGES or pair[0] in in_use)
+    return tuple(kept)[:MAX_IMAGES_IN_USE]
 
 
 def read_satisfied(status: Mapping[str, Any], *, database: str, created: str, now: datetime) -> Satisfied:
@@ -120,4 +148,5 @@ def read_satisfied(status: Mapping[str, Any], *, database: str, created: str, no
         timestamp(record.get("since")) or EPOCH,
         tuple(record.get("revisions") or ()),
         tuple((entry["image"], entry.get("revision", "")) for entry in record.get("images") or ()),
+        record.get("identity") or "",
     )

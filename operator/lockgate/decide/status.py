@@ -30,10 +30,15 @@ def satisfied_after(observation: Observation, outcomes: Sequence[Outcome], now: 
     )
     wanted = [pod.want for pod in observation.app_pods if not pod.gone]
     for outcome in outcomes:
-        if outcome.outcome == "Succeeded" and outcome.database == record.database:
-            report = outcome.report
+        report = outcome.report
+        if outcome.database != record.database:
+            continue
+        if report is not None:
+            record = record.as_reported(report, wanted, now)
+        if outcome.outcome == "Succeeded":
             revisions = () if report is None else (*report.reached, *report.revisions)
-            record = record.extended(outcome.image, summary(report.reached) if report else "", revisions, wanted)
+            leads_to = summary(report.target or report.reached) if report else ""
+            record = record.extended(outcome.image, leads_to, revisions, wanted)
             if outcome.reason == reasons.TAKING_BACK and report is not None:
                 # Before the run that takes them back: pods that need one of them are held from now on.
                 record = record.without(report.ahead, outcome.image, now)

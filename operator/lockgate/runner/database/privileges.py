@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MAY_KEEP", "MAY_WRITE", "may_read"]
+__all__ = ["MAY_CREATE", "MAY_KEEP", "MAY_KEEP_IMAGES", "MAY_WRITE", "may_read"]
 
 
 def _may(table: str, *privileges: str) -> str:
@@ -24,3 +24,12 @@ MAY_WRITE = _may("history", "SELECT", "INSERT")
 
 MAY_KEEP = _may("statements", "SELECT", "INSERT", "UPDATE", "DELETE")
 """SQL: whether this session may keep statements."""
+
+MAY_KEEP_IMAGES = _may("images", "SELECT", "INSERT", "UPDATE", "DELETE")
+"""SQL: whether this session may record images."""
+
+MAY_CREATE = (
+    "coalesce((SELECT has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_namespace n"
+    " WHERE n.nspname = 'lockgate'), false)"
+)
+"""SQL: whether this session may make tables in the schema lockgate; false where there is none."""

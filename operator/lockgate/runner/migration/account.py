@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lockgate.errors import LockgateError
-from lockgate.report import Applied, CheckResult, Failure, Report
+from lockgate.report import Applied, CheckResult, Failure, ImageTarget, Report
 from lockgate.runner.output.publication import report_of
 from lockgate.runner.revisions import plan
 from lockgate.runner.wording import counted
@@ -54,6 +54,19 @@ class Account:
     urls: tuple[Any, ...] = ()
     """Of the engines whose connections env.py configured."""
     adopted: Adopted | None = None
+    database: str = ""
+    """Identifies the database; empty where nobody asks."""
+    images: tuple[ImageTarget, ...] = ()
+    """Other images that led to what it contains."""
+    known_tables: int | None = None
+    """How many version tables an earlier run had; None where that is not known."""
+    is_complete: bool = False
+    """`revisions` are all that the database contains: every version table has been read."""
+
+    @property
+    def version_tables(self) -> tuple[str, ...]:
+        """The version tables, as lockgate.history calls them."""
+        return tuple(f"{schema}.{table}" for _, schema, table in self.tables)
 
     def adopt(self, adopted: Adopted) -> None:
         """Take note that the version was written, and nothing applied."""
@@ -76,6 +89,9 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
     account.target = _union(seen.target for seen in entry.seen)
     account.reached = _union(rows)
     account.pending = 0
+    # Where it failed, env.py may not have come to its other version tables.
+    known = account.known_tables
+    account.is_complete = all(seen.ran for seen in entry.seen) and known is not None and len(account.tables) >= known
     if not entry.course.upward:
         account.revisions.clear()
     for seen, found in zip(entry.seen, rows, strict=True):
@@ -120,6 +136,9 @@ def run_report(
         failure=account.failure if error else None,
         checks=checks,
         revisions=tuple(sorted(account.revisions)),
+        database=account.database,
+        complete=account.is_complete,
+        images=account.images,
         lock_wait_seconds=round(lock_wait, 3),
         seconds=round(seconds, 3),
         attempts=account.attempts,

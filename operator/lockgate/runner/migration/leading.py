@@ -24,6 +24,7 @@ from lockgate.runner.migration.migrate import migrate
 from lockgate.runner.migration.monitor import Monitor
 from lockgate.runner.migration.verification import VersionTables
 from lockgate.runner.records import schema, unverified
+from lockgate.runner.records.images import count_tables
 from lockgate.runner.records.satisfied import Satisfied, forget, remember
 from lockgate.runner.revisions.inputs import Inputs, written
 from lockgate.runner.revisions.project import Project, script_folders
@@ -49,6 +50,7 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     goes_back = run.configuration.command == "downgrade"
     if goes_back:  # before anything is kept of this run: it may be refused
         _plan_back(run, project, connection, fingerprint)
+    run.account.known_tables = count_tables(connection)
     run.before = before if warning else unverified.begin(connection, scope, before)
     if not goes_back:
         _migrate(run, project, connection, fingerprint, Upgrade(project, run.configuration, run.narrator))
@@ -63,6 +65,7 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     if not warning:
         unverified.end(connection, scope)
         _remember(run, project, connection, fingerprint)
+        run.record_image(connection)
     return _reason(run)
 
 

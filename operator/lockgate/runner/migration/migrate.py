@@ -73,6 +73,7 @@ def migrate(
 ) -> None:
     """Bring the database to the target, filling ``account`` on the way; raises an error of our tree where it cannot."""
     while True:
+        account.is_complete = False
         verdict = _attempt(project, enter(), tables, account, interruption)
         if verdict.done:
             return
@@ -128,7 +129,9 @@ def _attempt(
         if cause is not None and ends_run(seen, found, error) and not isinstance(error, HalfApplied):
             error = half_applied(seen, cause, found, project)
     account.failure = failure_of(entry, cause, error, project)
-    return judge(error=error, pending=pending, moved=moved, more=entry.more, configured=ran)
+    verdict = judge(error=error, pending=pending, moved=moved, more=entry.more, configured=ran)
+    account.is_complete |= verdict.done and all(seen.ran for seen in entry.seen)
+    return verdict
 
 
 def _rows(

@@ -9,6 +9,7 @@ imports: a process that waits, or finds nothing to do, imports a driver, and nei
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import time
@@ -33,6 +34,7 @@ from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.migration.account import Account, run_report
 from lockgate.runner.migration.attempts import backoff
 from lockgate.runner.output.progress import Narrator
+from lockgate.runner.records.images import contained, record
 from lockgate.runner.records.satisfied import recall
 from lockgate.runner.records.unverified import Baseline
 from lockgate.runner.revisions.inputs import is_unchanged
@@ -135,9 +137,35 @@ class Run:
         fingerprint, error = database.backend.examine(connection, database.connect)
         if error is not None:
             raise error
-        if self._is_satisfied(connection, project):
-            return "NothingToDo"
-        return self._lead(connection, project, fingerprint)
+        if self.configuration.image:  # an operator reads the report
+            self.account.database = _hashed(database.backend.identity(connection))
+        try:
+            if self._is_satisfied(connection, project):
+                return "NothingToDo"
+            return self._lead(connection, project, fingerprint)
+        finally:
+            self._find_images(connection)
+
+    def _find_images(self, connection: OwnConnection) -> None:
+        """Ask which other images led to what the database contains; a run that failed tells what it can."""
+        account = self.account
+        if not self.configuration.image or self.interruption.cause is not None or not account.revisions:
+            return
+        image = self.configuration.image
+        try:
+            account.images = contained(connection, account.version_tables, account.revisions, without=image)
+        except (DatabaseUnreachable, database_error()):
+            return  # they are told by the next run
+
+    def record_image(self, connection: OwnConnection) -> None:
+        """Record where this image led to, for a resource that is made anew."""
+        image, account = self.configuration.image, self.account
+        if not image:
+            return
+        try:
+            record(connection, image, account.version_tables, account.target)
+        except database_error() as error:
+            self.warnings.append(f"It is not recorded that this image was here: {outcome.brief(error)}.")
 
     def _connect(self, role: str) -> OwnConnection:
         database = self.database
@@ -158,9 +186,13 @@ class Run:
             return False
         self.account.current = self.account.reached = satisfied.rows
         self.account.target, self.account.pending = satisfied.target, 0
-        self.account.revisions = set(satisfied.revisions)
-        # Nothing ran: what is wrong was wrong before. And nothing follows: the connection may become read-only.
+        self.account.revisions, self.account.is_complete = set(satisfied.revisions), True
+        self.account.tables = (("", satisfied.schema, satisfied.table),)
+        # Nothing ran: what is wrong was wrong before. And little follows: the connection may become read-only.
         self.check(baseline(connection), over=connection)
+        if self.configuration.image:
+            connection.backend.allow_writes(connection.rows)
+            self.record_image(connection)
         return True
 
     def _lead(self, connection: OwnConnection, project: Outline | Project, fingerprint: str) -> str:
@@ -247,3 +279,8 @@ class Run:
             lock_wait=self.lock_wait,
             seconds=time.monotonic() - self.started,
         )
+
+
+def _hashed(identity: str) -> str:
+    """Return a hash of it: a status is read by more people than a catalogue."""
+    return hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else ""

@@ -111,6 +111,9 @@ class Backend(Protocol):
     ) -> tuple[str, LockgateError | None]:
         """Return the fingerprint of the database, and why no migration may run there."""
 
+    def identity(self, connection: OwnConnection) -> str:
+        """Return what tells the database from any other, also after a restart; empty where nothing does."""
+
     def leader(self, connection: OwnConnection, schema: str, table: str) -> Lock:
         """Return the leader lock for a version table as configured."""
 

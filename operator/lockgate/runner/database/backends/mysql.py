@@ -122,6 +122,11 @@ class MySQL(Backend):
         sessions = {connection.rows("SELECT CONNECTION_ID(), @@hostname")[0] for _ in range(PROBES)}
         return fingerprint, _objection(connection.rows, moved=len(sessions) > 1)
 
+    def identity(self, connection: OwnConnection) -> str:
+        # MariaDB has no such identifier: there, the address that the server gives itself.
+        server = "@@hostname, @@port, @@server_id /*!80000 , @@server_uuid */"
+        return str(connection.value(f"SELECT concat_ws(' ', DATABASE(), {server})") or "")
+
     def leader(self, connection: OwnConnection, schema: str, table: str) -> Lock:
         return NamedLock(connection.rows, lock_name("leader", _database(connection.rows), schema, table))
 

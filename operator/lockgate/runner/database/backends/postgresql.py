@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lockgate.errors import DatabaseReadOnly, LockgateError
 from lockgate.runner.database.backends import postgresql_holders as holders
 from lockgate.runner.database.backends.backend import Ask, Backend, Facts, Key, Look
-from lockgate.runner.database.backends.postgresql_server import FINGERPRINT, examine, objection
+from lockgate.runner.database.backends.postgresql_server import FINGERPRINT, examine, identity, objection
 from lockgate.runner.database.lock import AdvisoryLock, Lock, fence_key, holds, leader_key
 from lockgate.runner.database.privileges import MAY_KEEP, MAY_WRITE
 from lockgate.runner.database.session_settings import (
@@ -128,6 +128,9 @@ class PostgreSQL(Backend):
     ) -> tuple[str, LockgateError | None]:
         server = examine(connection, connect)
         return server.fingerprint, objection(server)
+
+    def identity(self, connection: OwnConnection) -> str:
+        return identity(connection)
 
     def leader(self, connection: OwnConnection, schema: str, table: str) -> Lock:
         return AdvisoryLock(connection.rows, leader_key(schema, table))

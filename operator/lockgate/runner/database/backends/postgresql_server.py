@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lockgate.errors import DatabaseReadOnly, LockgateError, TransactionPooler, UnsupportedDatabase
-from lockgate.runner.database.connection import OwnConnection
+from lockgate.runner.database.connection import OwnConnection, database_error
 
-__all__ = ["FINGERPRINT", "OLDEST", "Server", "examine", "objection"]
+__all__ = ["FINGERPRINT", "OLDEST", "Server", "examine", "identity", "objection"]
 
 OLDEST = 12
 """The oldest major version of PostgreSQL that a run accepts."""
@@ -22,6 +22,12 @@ FINGERPRINT = (
     " || CAST(CAST(1000000 * extract(epoch FROM pg_catalog.pg_postmaster_start_time()) AS bigint) AS text)"
 )
 """SQL: the same text for every session of one database of one server, whatever host led there, in any time zone."""
+
+_PLACE = (
+    "SELECT CAST(d.oid AS text), d.datname, coalesce(has_function_privilege("
+    "to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), false)"
+    " FROM pg_catalog.pg_database d WHERE d.datname = current_database()"
+)
 
 PROBES = 3
 
@@ -48,6 +54,20 @@ def examine(connection: OwnConnection, connect: Callable[[str], OwnConnection]) 
     pooled = connection.reported_pid is not None and connection.reported_pid != pid
     shared = pooled and _is_shared(connection, connect)
     return Server(product, number, recovery, pooled, shared, fingerprint)
+
+
+def identity(connection: OwnConnection) -> str:
+    """Return the cluster's identifier, which standbys share, and the database's number, which a new one does not have.
+
+    A managed service may keep the first one to itself: then the name stands in for it.
+    """
+    number, name, may_ask = connection.rows(_PLACE)[0]
+    if may_ask:
+        try:
+            return f"{connection.value('SELECT CAST(system_identifier AS text) FROM pg_control_system()')} {number}"
+        except database_error():
+            pass
+    return f"{name} {number}"
 
 
 def _is_shared(connection: OwnConnection, connect: Callable[[str], OwnConnection]) -> bool:

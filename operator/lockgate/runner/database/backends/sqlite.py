@@ -79,6 +79,9 @@ class SQLite(Backend):
         path = _path(connection.rows)
         return path, None if path else _IN_MEMORY
 
+    def identity(self, connection: OwnConnection) -> str:
+        return _path(connection.rows)
+
     def leader(self, connection: OwnConnection, schema: str, table: str) -> Lock:
         return FileLock(_path(connection.rows), _mine(connection.name))
 
