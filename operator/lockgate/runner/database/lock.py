@@ -108,7 +108,8 @@ def _of_key_anywhere(key: int) -> str:
 
 def holds(key: int) -> str:
     """Return SQL that says whether the session that asks holds this key; it can hold none of another database."""
-    mine = "SELECT count(*) > 0 FROM pg_catalog.pg_locks l WHERE l.pid = pg_backend_pid()"
+    # The function below the view pg_locks: this is planned anew before each commit of a revision.
+    mine = "SELECT count(*) > 0 FROM pg_catalog.pg_lock_status() l WHERE l.pid = pg_backend_pid()"
     return f"{mine} AND {_of_key_anywhere(key)}"
 
 

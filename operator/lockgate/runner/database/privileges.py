@@ -6,12 +6,10 @@ __all__ = ["MAY_CREATE", "MAY_KEEP", "MAY_KEEP_IMAGES", "MAY_WRITE", "may_read"]
 
 
 def _may(table: str, *privileges: str) -> str:
-    granted = " AND ".join(f"has_table_privilege(c.oid, '{privilege}')" for privilege in privileges)
-    return (
-        f"coalesce((SELECT has_schema_privilege(n.oid, 'USAGE') AND {granted} FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        f" WHERE n.nspname = 'lockgate' AND c.relname = '{table}'), false)"
-    )
+    """Return the SQL; functions alone, without a join: it is planned anew before each commit of a revision."""
+    # to_regclass() raises without the right to look into the schema, to_regnamespace() never.
+    granted = " AND ".join(f"has_table_privilege(to_regclass('lockgate.{table}'), '{right}')" for right in privileges)
+    return f"coalesce(CASE WHEN has_schema_privilege(to_regnamespace('lockgate'), 'USAGE') THEN {granted} END, false)"
 
 
 def may_read(table: str) -> str:

@@ -31,17 +31,17 @@ __all__ = ["PostgreSQL"]
 
 
 def _schema_of(relation: str) -> str:
-    """Return SQL for the schema of a relation, which is SQL as well: a parameter or a literal."""
-    return (
-        "SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        f" WHERE c.oid = to_regclass({relation})"
-    )
+    """Return an SQL expression for the schema of a relation, which is SQL as well: a parameter or a literal.
+
+    A function, as a join with pg_namespace would be planned anew before each commit of a revision.
+    """
+    return f"(pg_identify_object(CAST('pg_catalog.pg_class' AS regclass), to_regclass({relation}), 0)).schema"
 
 
 _FACTS = (
     f"SELECT {FINGERPRINT} AS place, pg_backend_pid(), pg_is_in_recovery(), {MAY_WRITE} AS writes, {MAY_KEEP} AS keeps,"
     " CASE pg_client_encoding() WHEN 'UTF8' THEN getdatabaseencoding() ELSE pg_client_encoding() END, current_user,"
-    f" coalesce(({_schema_of('CAST(:name AS text)')}), CAST(:schema AS text), current_schema(), 'public') AS found"
+    f" coalesce({_schema_of('CAST(:name AS text)')}, CAST(:schema AS text), current_schema(), 'public') AS found"
 )
 _RELATION = (
     "SELECT count(*) FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
@@ -154,7 +154,7 @@ class PostgreSQL(Backend):
         # The rights are asked for again: a revision may have SET ROLE.
         question = (
             f"SELECT ({holds(int(key))}) AS fenced, {MAY_WRITE} AS writes, {MAY_KEEP} AS keeps,"
-            f" ({_schema_of(literal(name))}) AS place"
+            f" {_schema_of(literal(name))} AS place"
         )
         fenced, may_write, may_keep, schema, _, *found = ask(f"{question}, {named_and_read(following)}")[0]
         return Look(bool(fenced), bool(may_write), bool(may_keep), is_kept(following, found), schema or "")
@@ -167,8 +167,8 @@ class PostgreSQL(Backend):
 
     def place(self, connection: OwnConnection, schema: str, table: str) -> str:
         name = _qualified(schema, table)
-        found = connection.rows(_schema_of("CAST(:name AS text)"), name=name)
-        return str(found[0][0]) if found else ""
+        found = connection.value(f"SELECT {_schema_of('CAST(:name AS text)')}", name=name)
+        return str(found or "")
 
     def located(self, connection: OwnConnection, schema: str, table: str) -> tuple[str, tuple[str, ...]]:
         found = self.place(connection, schema, table)
