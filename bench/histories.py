@@ -116,17 +116,16 @@ def own(server: Server, folder: Path, **environ: str) -> History:
     )
 
 
-def many(server: Server, folder: Path, count: int = 300) -> History:
-    """Make a chain of revisions that each add a small table."""
+def many(server: Server, folder: Path, count: int, *, body: str = "", style: str = "sync") -> History:
+    """Make a chain of revisions that each add a small table, or execute a ``body``, below an env.py of this style."""
     versions = folder / "versions"
     versions.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         before = f"'n{number - 1}'" if number else "None"
-        body = f"op.execute('CREATE TABLE t{number} (id bigint)')"
-        (versions / f"n{number}.py").write_text(
-            f"from alembic import op\nrevision, down_revision = 'n{number}', {before}\n\n\ndef upgrade():\n    {body}\n"
-        )
+        body_of = body or f"op.execute('CREATE TABLE t{number} (id bigint)')"
+        names = f"revision, down_revision = 'n{number}', {before}"
+        (versions / f"n{number}.py").write_text(f"from alembic import op\n{names}\n\n\ndef upgrade():\n    {body_of}\n")
     (folder / "alembic.ini").write_text(
-        f"[alembic]\nscript_location = {PROJECTS / 'sync' / 'migrations'}\nversion_locations = {versions}\n"
+        f"[alembic]\nscript_location = {PROJECTS / style / 'migrations'}\nversion_locations = {versions}\n"
     )
     return own(server, folder)

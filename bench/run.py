@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dead_holder import dead_holder
-from full_upgrade import client_cpu, full_upgrade
+from full_upgrade import client_cpu, full_upgrade, long_history
 from histories import many, mlflow, own, prefect
 from measuring import PROJECTS, ROOT, Figure, Server, load
 from no_op import no_op, no_op_of_zipapp
@@ -33,11 +33,24 @@ FIGURES: dict[str, Work] = {
     "full mlflow": lambda server: [full_upgrade(mlflow(server))],
     "full prefect": lambda server: [full_upgrade(prefect(server))],
     "cpu": lambda server: [_cpu(server)],
+    "long revisions": lambda server: [_long(server, "5,000 revisions", 5000, body="op.execute('SELECT 1')")],
+    "long begin": lambda server: [_long(server, "1,000 revisions in engine.begin()", 1000, style="engine_begin")],
+    "long statements": lambda server: [_long(server, "30,000 statements", 1, body=STATEMENTS)],
     "runners prefect": lambda server: runners_at_once(server, prefect(server)),
     "runners orders": lambda server: runners_at_once(server, own(server, PROJECTS / "orders")),
     "stall": stall,
     "dead": lambda server: [dead_holder(server)],
 }
+
+
+STATEMENTS = "op.execute('CREATE TABLE t (n int)')\n    " + (
+    "[op.execute(f'INSERT INTO t VALUES ({number})') for number in range(30000)]"
+)
+
+
+def _long(server: Server, name: str, count: int, **kind: str) -> Figure:
+    with tempfile.TemporaryDirectory() as folder:
+        return long_history(many(server, Path(folder) / "many", count, **kind), name)
 
 
 def _cpu(server: Server, count: int = 300) -> Figure:
