@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from api_server import ApiServer, missing_tools
 from cluster_access import CHECKOUT, Access, Namespace, eventually
 from database_server import Database, Server
 from installed_operator import Operator
@@ -33,6 +34,18 @@ def access(request: pytest.FixtureRequest) -> Access:
     assert done.returncode == 0, done.stderr
     folder = Path(os.environ.get("LOCKGATE_CLUSTER_DIR", CHECKOUT / "build/cluster"))
     return Access.read(folder / "env")
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """Start an API server without a cluster around it, with the chart's CustomResourceDefinition."""
+    lacking = missing_tools()
+    if lacking and not os.environ.get("CI"):
+        pytest.skip(f"no {lacking}: `make cluster` compiles or installs it")
+    assert not lacking, f"no {lacking}"
+    with ApiServer.start(tmp_path_factory.mktemp("api-server")) as server:
+        server.install_crd()
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,9 @@ __all__ = ["Call", "no_answer", "refusal"]
 LONGEST = 600
 """Characters of the server's own sentence that are kept."""
 
+UNTYPED = "failed to create typed patch object"
+"""Server-side apply answers 500, with nothing else to tell it by, where the object does not fit the schema."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -63,6 +66,8 @@ def refusal(call: Call, status: int, body: bytes, retry_after: str | None = None
             error = Gone(message)
         case 429:
             error = Throttled(message, advice="It is tried again later.", retry_after=_seconds(retry_after))
+        case 500 if said.startswith(UNTYPED):
+            error = Invalid(message, advice=_correction(said))
         case _ if status >= 500 or status == 408:
             error = Unavailable(message, advice="It is tried again; look at the API server if this stays.")
         case _:

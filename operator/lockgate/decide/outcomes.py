@@ -10,7 +10,7 @@ from lockgate import reasons
 from lockgate.decide.observation import Observation
 from lockgate.decide.symptoms import why_ended, why_interrupted
 from lockgate.decide.views import JobView, PodView, timestamp
-from lockgate.decide.wording import one_line, plural, sentence, summary
+from lockgate.decide.wording import named, one_line, plural, sentence, summary
 from lockgate.errors import Interrupted
 from lockgate.masking import masked
 from lockgate.report import Report
@@ -76,7 +76,8 @@ def explain_failure(observation: Observation, job: JobView) -> tuple[str, str, R
         pod = (permanent or reported)[-1]
         report = observation.reports[pod.name]
         cause = why_interrupted(pod) if report.exit_code == Interrupted.exit_code else ""
-        return report.reason, " ".join(filter(None, (failure_text(report), cause))), report
+        text = " ".join(filter(None, (failure_text(report), cause)))
+        return named(report.reason, reasons.POD_FAILED), text, report
     if ended:
         symptom = why_ended(ended[-1])
         return symptom.reason, symptom.message, None
@@ -155,7 +156,7 @@ def _success(observation: Observation, job: JobView) -> tuple[str, str, Report |
     text = f"Applied {plural(len(report.applied), 'revision')}, {text}." if report.applied else report.message
     if report.truncated and not report.revisions:
         text = f"{text} The list of its revisions could not be read: pods that ask for an older one stay held."
-    return report.reason, one_line(" ".join((sentence(text), *report.warnings))), report
+    return named(report.reason, reasons.MIGRATED), one_line(" ".join((sentence(text), *report.warnings))), report
 
 
 def _is_to_be_taken_back(observation: Observation, job: JobView, report: Report) -> bool:

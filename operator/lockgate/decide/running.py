@@ -69,7 +69,7 @@ def run_status(observation: Observation, job: JobView) -> dict[str, Any]:
         "startedAt": job.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "step": one_line(progress.step, 200),
         "statement": one_line(masked(progress.statement), 500),
-        "percent": progress.percent,
+        "percent": None if progress.percent is None else min(max(progress.percent, 0), 100),
         "waitingFor": one_line(progress.waiting_for, 300),
     }
     known = {key: value for key, value in run.items() if value not in ("", None)}

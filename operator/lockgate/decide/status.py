@@ -14,7 +14,7 @@ from lockgate.decide.observation import Observation
 from lockgate.decide.outcomes import Outcome
 from lockgate.decide.running import leading_pod, run_status
 from lockgate.decide.satisfied import Satisfied, read_satisfied
-from lockgate.decide.wording import one_line, summary
+from lockgate.decide.wording import identifiers, one_line, summary
 
 __all__ = ["build_status", "differs_only_in_progress", "refused_status", "satisfied_after"]
 
@@ -36,7 +36,7 @@ def satisfied_after(observation: Observation, outcomes: Sequence[Outcome], now: 
         if report is not None:
             record = record.as_reported(report, wanted, now)
         if outcome.outcome == "Succeeded":
-            revisions = () if report is None else (*report.reached, *report.revisions)
+            revisions = () if report is None else identifiers((*report.reached, *report.revisions))
             leads_to = summary(report.target or report.reached) if report else ""
             record = record.extended(outcome.image, leads_to, revisions, wanted)
             if outcome.reason == reasons.TAKING_BACK and report is not None:
@@ -134,12 +134,12 @@ def _revision(
 
 def _figures(current: Sequence[str], target: Sequence[str], pending: int | None) -> dict[str, Any]:
     figures: dict[str, Any] = {
-        "current": list(current[:50]),
-        "target": list(target[:50]),
+        "current": list(identifiers(current)[:50]),
+        "target": list(identifiers(target)[:50]),
         "summary": summary(current),
         "targetSummary": summary(target),
     }
-    return figures if pending is None else figures | {"pending": pending}
+    return figures if pending is None else figures | {"pending": max(pending, 0)}
 
 
 def _gate(observation: Observation, satisfied: Satisfied, decision: Decision, now: datetime) -> dict[str, Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["meaningful", "one_line", "plural", "sentence", "summary"]
+__all__ = ["identifiers", "meaningful", "named", "one_line", "plural", "sentence", "summary"]
 
 MESSAGE_LIMIT = 1000
 """Characters. Long enough for a statement and advice, short enough for ``kubectl describe``."""
 
+REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,99}")
+IDENTIFIER_LIMIT = 253
+"""Characters. Alembic's version column has room for 32, and may be widened."""
 HARMLESS = ("ImportError", "ModuleNotFoundError", "SyntaxError")
 """Exceptions whose text names modules and nothing else. Any other may quote what it was given: a URL, a row."""
 
@@ -37,6 +40,16 @@ def meaningful(text: str) -> str:
         if name and name[0].rpartition(".")[2] in HARMLESS and line[name.end() :].startswith(":"):
             return one_line(line, 300)
     return ""
+
+
+def named(reason: str, otherwise: str) -> str:
+    """Return a reason that a container has printed, or another one where conditions could not carry it."""
+    return reason if REASON.fullmatch(reason) else otherwise
+
+
+def identifiers(revisions: Sequence[str]) -> tuple[str, ...]:
+    """Return the revisions among what a container has printed: what no status could carry is none."""
+    return tuple(revision for revision in revisions if 0 < len(revision) <= IDENTIFIER_LIMIT)
 
 
 def summary(revisions: Sequence[str]) -> str:

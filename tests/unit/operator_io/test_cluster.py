@@ -224,7 +224,7 @@ async def test_a_kind_that_is_not_installed_is_said_to_be(api: Api, cluster: Clu
 
 
 async def test_an_outdated_definition_is_said_to_be(api: Api, cluster: Cluster) -> None:
-    api.refuse(422, "Invalid", "failed to create typed patch object: .status.new: field not declared in schema")
+    api.refuse(500, "InternalError", "failed to create typed patch object: .status.new: field not declared in schema")
     with pytest.raises(Invalid, match="older than the operator"):
         await cluster.apply_status(DATABASE_MIGRATION, "ns", "shop", {})
 
