@@ -11,7 +11,16 @@ from lockgate.decide.observation import observe
 from lockgate.decide.outcomes import new_outcomes
 from lockgate.decide.plan import decide
 from lockgate.decide.status import build_status, refused_status, satisfied_after
-from lockgate.report import CheckResult, Failure, Progress, Report, progress_line, report_line, termination_message
+from lockgate.report import (
+    CheckResult,
+    Failure,
+    ImageTarget,
+    Progress,
+    Report,
+    progress_line,
+    report_line,
+    termination_message,
+)
 from lockgate.resource import parse
 
 NOW = datetime(2026, 11, 21, 9, 30, 0, tzinfo=timezone.utc)
@@ -37,6 +46,9 @@ reports = st.builds(
     failure=st.none() | st.builds(Failure, revision=words, statement=words, sqlstate=words, error=words),
     checks=st.lists(st.builds(CheckResult, name=words, passed=st.booleans(), message=words), max_size=2).map(tuple),
     revisions=names,
+    database=words,
+    complete=st.booleans(),
+    images=st.lists(st.builds(ImageTarget, image=words, target=names), max_size=3).map(tuple),
     warnings=names,
     truncated=st.booleans(),
 )
@@ -51,6 +63,11 @@ progresses = st.builds(
     waiting_for=words,
     verifying=st.booleans(),
 )
+
+
+def mostly(value: Any, otherwise: Any = None) -> st.SearchStrategy[Any]:
+    """Draw ``value`` four times in five; what is empty stands in for it by default."""
+    return st.sampled_from([value] * 4 + [type(value)() if otherwise is None else otherwise])
 
 
 @st.composite
@@ -78,7 +95,9 @@ def observations(draw: st.DrawFn, before: dict[str, Any]) -> Any:
     body = {"metadata": meta, "spec": spec, "status": before}
     migration = parse(body)
     created = (NOW - timedelta(minutes=draw(st.integers(0, 20)))).strftime("%Y-%m-%dT%H:%M:%SZ")
-    kind = draw(st.sampled_from(["", "Complete", "Failed"]))
+    state, kind = draw(st.sampled_from(["running", "waiting", *["terminated"] * 4])), ""
+    if state == "terminated":
+        kind = draw(st.sampled_from(["", "Complete", "Failed"]))
     ended = {"type": kind, "status": "True", "reason": "PodFailurePolicy", "lastTransitionTime": CREATED}
     labels = {"lockgate.dev/run-of": "shop", "lockgate.dev/run": migration.run_id}
     job = {
@@ -93,8 +112,8 @@ def observations(draw: st.DrawFn, before: dict[str, Any]) -> Any:
         "status": {"failed": draw(st.integers(0, 2)), "conditions": [ended] if kind else []},
     }
     report, detail = draw(reports), {"exitCode": 0, "finishedAt": created}
-    detail |= {"exitCode": report.exit_code, "message": draw(st.sampled_from(["", termination_message(report)]))}
-    state = draw(st.sampled_from([{"running": {}}, {"terminated": detail}, {"waiting": {"reason": "ErrImagePull"}}]))
+    detail |= {"exitCode": report.exit_code, "message": termination_message(report)}
+    details = {"running": {}, "terminated": detail, "waiting": {"reason": "ErrImagePull"}}
     beside = draw(st.sampled_from([[], [{"name": "istio-proxy", "restartCount": 0, "state": {"running": {}}}]]))
     pod = {
         "metadata": {
@@ -104,18 +123,18 @@ def observations(draw: st.DrawFn, before: dict[str, Any]) -> Any:
         },
         "status": {
             "phase": draw(st.sampled_from(["Running", "Failed"])),
-            "containerStatuses": [{"name": "migrate", "restartCount": 0, "state": state}, *beside],
+            "containerStatuses": [{"name": "migrate", "restartCount": 0, "state": {state: details[state]}}, *beside],
         },
     }
-    lines = draw(st.sampled_from([report_line(report), progress_line(created, "step", draw(progresses))]))
+    printed = report_line(report) if state == "terminated" else progress_line(created, "step", draw(progresses))
     return observe(
         body,
-        jobs=draw(st.sampled_from([[], [job]])),
-        migration_pods=draw(st.sampled_from([[], [pod]])),
+        jobs=draw(mostly([job])),
+        migration_pods=draw(mostly([pod])),
         app_pods=draw(st.lists(app_pods(), max_size=3)),
-        logs=draw(st.sampled_from([{}, {"pod-1": lines}])),
-        refusal=draw(st.sampled_from(["", "The Job is refused: " + "x" * 5000])),
-        pod_refusals=draw(st.sampled_from([{}, {migration.job_name: "forbidden: quota"}])),
+        logs=draw(mostly({"pod-1": printed})),
+        refusal=draw(mostly("", "The Job is refused: " + "x" * 5000)),
+        pod_refusals=draw(mostly({}, {migration.job_name: "forbidden: quota"})),
     )
 
 
@@ -128,5 +147,5 @@ def lives(draw: st.DrawFn) -> list[dict[str, Any]]:
         outcomes = new_outcomes(observation, NOW)
         satisfied = satisfied_after(observation, outcomes, NOW)
         status = build_status(observation, outcomes, satisfied, decide(observation, outcomes, satisfied, NOW), NOW)
-        found.append(draw(st.sampled_from([status, refused_status(observation, "x" * 5000, NOW)])))
+        found.append(draw(mostly(status, refused_status(observation, "x" * 5000, NOW))))
     return found[1:]

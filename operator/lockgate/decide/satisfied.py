@@ -22,6 +22,10 @@ MAX_IMAGES_IN_USE = 1000
 MAX_REVISIONS = 5000
 """The CRD allows no more; together at most some 200 kB, where an object may have 1.5 MB."""
 
+MAX_IDENTITY = 63
+MAX_IMAGE = 1024
+"""Characters that the CRD has room for; a container may have printed anything."""
+
 ADOPTION = timedelta(seconds=60)
 """How much older than its resource a pod may be and still have been created together with it."""
 
@@ -99,9 +103,12 @@ class Satisfied:
         elif self.identity and report.database and report.database != self.identity:
             kept = Satisfied(self.database, now.replace(microsecond=0))
         known = {image for image, _ in kept.images}
-        told = ((one.image, summary(one.target)) for one in report.images if one.image not in known)
+        told = (
+            (one.image, summary(one.target)) for one in report.images if one.image not in known and _is_image(one.image)
+        )
         images = _bounded((*kept.images, *told), wanted)
-        return replace(kept, images=images, identity=report.database or self.identity)
+        identity = report.database if len(report.database) <= MAX_IDENTITY else ""
+        return replace(kept, images=images, identity=identity or self.identity)
 
     def _only(self, contained: Set[str], now: datetime) -> Satisfied:
         lost = [name for name in self.revisions if name not in contained]
@@ -128,6 +135,11 @@ class Satisfied:
             "revisions": list(self.revisions),
             "images": [{"image": image, "revision": revision} for image, revision in self.images],
         }
+
+
+def _is_image(name: str) -> bool:
+    """Say whether this can be the name of an image."""
+    return 0 < len(name) <= MAX_IMAGE
 
 
 def _bounded(images: Iterable[tuple[str, str]], wanted: Iterable[Want]) -> tuple[tuple[str, str], ...]:
