@@ -10,21 +10,28 @@ import contextlib
 import importlib.util
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lockgate.errors import DatabaseUnreachable
+from lockgate.errors import DatabaseUnreachable, InvalidConfiguration, LockgateError
 from lockgate.runner.database import outcome
 from lockgate.runner.database.address import Address, direct_address
 from lockgate.runner.database.backends import backend_of
 from lockgate.runner.database.backends.backend import Backend
 from lockgate.runner.database.direct import CONNECT_SECONDS, Session, open_direct
+from lockgate.runner.database.lent_engine import LentEngine
 from lockgate.runner.database.session_settings import Settings, application_name
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
     from sqlalchemy.engine.url import URL
     from sqlalchemy.exc import DBAPIError
 
-__all__ = ["Database", "OwnConnection", "database_error", "is_own_thread", "own_work", "parse_url"]
+__all__ = ["Database", "Lend", "OwnConnection", "database_error", "is_own_thread", "own_work", "parse_url"]
+
+Way: TypeAlias = "Address | URL | LentEngine"
+"""How to connect."""
+Lend: TypeAlias = "Callable[[], Engine]"
+"""Returns an engine by which env.py connects; LockgateError where env.py does not get that far."""
 
 _here = threading.local()
 
@@ -69,37 +76,117 @@ def _is_installed(name: str) -> bool:
 
 
 class Database:
-    """Opens own connections to one database."""
+    """Opens own connections to one database: as its URL says, or as an engine of env.py's does."""
 
-    def __init__(self, url: Address | URL, settings: Settings) -> None:
-        """Remember the URL and what each session is given; opens nothing."""
-        self.url = url
-        self.backend = backend_of("postgresql" if isinstance(url, Address) else url.get_backend_name())
+    def __init__(self, way: Way | None, settings: Settings, lend: Lend | None = None) -> None:
+        """Remember how to connect and what each session is given; opens nothing.
+
+        ``lend`` enters env.py for its engine. It is called where there is no ``way``, or where the database refuses the
+        first session by it; the engine is the way from then on.
+        """
+        self._way = way
         self._settings = settings
+        self._lend = lend
+        self._objection: LockgateError | None = None
+        """Why the URL is no way."""
+        self._opened = False
+
+    @classmethod
+    def of_url(
+        cls, url: str, settings: Settings, lend: Lend | None = None, objection: LockgateError | None = None
+    ) -> Database:
+        """Return the database that a URL leads to; InvalidConfiguration where it is none and there is nothing to lend.
+
+        ``objection`` says why there is no URL.
+        """
+        if objection is None:
+            try:
+                return cls(parse_url(url), settings, lend)
+            except LockgateError as error:
+                objection = error
+        if lend is None:
+            raise objection
+        database = cls(None, settings, lend)
+        database._objection = objection
+        return database
+
+    @classmethod
+    def of_engine(cls, engine: Engine, settings: Settings) -> Database:
+        """Return the database of an engine of env.py's, connected to as that engine does."""
+        return cls(_way_of(engine), settings)
+
+    @property
+    def url(self) -> URL | None:
+        """The URL of env.py's engine, where that is the way."""
+        return self._way.url if isinstance(self._way, LentEngine) else None
+
+    @property
+    def backend(self) -> Backend:
+        """What kind of database it is; env.py is entered where only that knows."""
+        return backend_of(_backend_name(self._way or self._borrow()))
 
     def connect(self, role: str) -> OwnConnection:
         """Open a connection; ``role`` is what it is for, and becomes the last word of its ``application_name``.
 
         Raises what the driver raises: `outcome.classify` knows what it means.
         """
-        settings = self._settings.named(role)
-        url = self.url if isinstance(self.url, Address) else self.backend.own(self.url, role)
-        connection = OwnConnection(
-            self._open(url), self.backend, application_name(settings), stands_in=url is not self.url
-        )
+        way = self._way or self._borrow()
         try:
-            self.backend.prepare_own(connection.rows, settings)
+            connection = self._connect(way, role)
+        except Exception as caught:
+            error = outcome.classify(caught, connecting=True)
+            if self._opened or not isinstance(error, InvalidConfiguration) or isinstance(way, LentEngine):
+                raise
+            self._objection = error
+            connection = self._connect(self._borrow(), role)
+        self._opened = True
+        return connection
+
+    def _borrow(self) -> Way:
+        """Enter env.py for its engine; raises the objection to the URL where env.py does not get further either."""
+        lend, self._lend = self._lend, None  # another thread must not enter env.py too
+        if lend is None:
+            raise self._objection or DatabaseUnreachable("How to connect is not known before env.py has connected.")
+        try:
+            self._way = _way_of(lend())
+        except LockgateError as error:
+            self._lend = lend
+            raise (self._objection or error) from error
+        return self._way
+
+    def _connect(self, way: Way, role: str) -> OwnConnection:
+        settings, backend = self._settings.named(role), backend_of(_backend_name(way))
+        used = way if isinstance(way, (Address, LentEngine)) else backend.own(way, role)
+        connection = OwnConnection(_open(used, backend), backend, application_name(settings), stands_in=used is not way)
+        try:
+            backend.prepare_own(connection.rows, settings)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _open(self, url: Address | URL) -> Session:
-        if isinstance(url, Address):
-            return open_direct(url)
-        from lockgate.runner.database.engine_session import open_engine  # noqa: PLC0415  # see the top of this file
 
-        return open_engine(url, self.backend.connect_arguments(url, CONNECT_SECONDS))
+def _open(way: Way, backend: Backend) -> Session:
+    if isinstance(way, Address):
+        return open_direct(way)
+    if isinstance(way, LentEngine):
+        with own_work():
+            return way.open()
+    from lockgate.runner.database.engine_session import open_engine  # noqa: PLC0415  # see the top of this file
+
+    return open_engine(way, backend.connect_arguments(way, CONNECT_SECONDS))
+
+
+def _way_of(engine: Engine) -> Way:
+    if engine.dialect.name == "sqlite":  # a file has one way in, and the backend opens it as a look may
+        return parse_url(engine.url.render_as_string(hide_password=False))
+    return LentEngine(engine)
+
+
+def _backend_name(way: Way) -> str:
+    if isinstance(way, Address):
+        return "postgresql"
+    return way.backend_name if isinstance(way, LentEngine) else way.get_backend_name()
 
 
 class OwnConnection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from lockgate.runner.database.address import Address
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.prepared import forgo_preparing
 
-__all__ = ["CONNECT_SECONDS", "Session", "open_direct"]
+__all__ = ["CONNECT_SECONDS", "AsyncpgSession", "LibpqSession", "Session", "open_direct"]
 
 CONNECT_SECONDS = 10
 
@@ -44,29 +44,33 @@ def open_direct(address: Address) -> Session:
     """Connect; ImportError where the driver is there and cannot be imported."""
     module = importlib.import_module(address.driver)
     if address.driver == "asyncpg":
-        return _Asyncpg(module, address)
-    return _Libpq(module, address)
+        asynchronous = {"timeout": CONNECT_SECONDS, **address.arguments_of_asyncpg(), "statement_cache_size": 0}
+        return AsyncpgSession(module, lambda: module.connect(**asynchronous))
+    # Where a role has another encoding, psycopg2 would go on with that whatever is SET afterwards.
+    arguments = {"connect_timeout": CONNECT_SECONDS, **address.arguments(), "client_encoding": "UTF8"}
+    return LibpqSession(module, lambda: module.connect(**arguments))
 
 
-class _Libpq:
-    """Psycopg and psycopg2, which differ in nothing that is used here."""
+class LibpqSession:
+    """A session over psycopg or psycopg2, which differ in nothing that is used here."""
 
-    def __init__(self, module: Any, address: Address) -> None:
-        # Where a role has another encoding, psycopg2 would go on with that whatever is SET afterwards.
-        arguments = {"connect_timeout": CONNECT_SECONDS, **address.arguments(), "client_encoding": "UTF8"}
+    def __init__(self, module: Any, connect: Callable[[], Any]) -> None:
+        """Connect; ``connect`` returns a connection of ``module``."""
         self._errors = module.Error
-        self._connection = self._translated("", lambda: module.connect(**arguments))
+        self._connection = self._translated("", connect)
         self._connection.autocommit = True
         forgo_preparing(self._connection)
         keep_alive(self._connection)
         self.reported_pid: int | None = self._connection.info.backend_pid
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows; ``:name`` in it stands for a parameter."""
         if parameters:
             return self._run(_PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%")).replace("\\:", ":"), parameters)
         return self._run(sql.replace("\\:", ":"))
 
     def verbatim(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a statement exactly as written."""
         return self._run(sql)
 
     def _run(self, sql: str, *parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -85,22 +89,23 @@ class _Libpq:
             raise _database_error(sql, error) from error
 
     def close(self) -> None:
+        """End the session; never raises."""
         with suppress(Exception):
             self._connection.close()
 
 
-class _Asyncpg:
-    """On an event loop in a thread of its own: the main thread belongs to env.py, which may run a loop itself."""
+class AsyncpgSession:
+    """A session over asyncpg, on an event loop in a thread of its own: env.py may run a loop in the main thread."""
 
-    def __init__(self, module: Any, address: Address) -> None:
+    def __init__(self, module: Any, connect: Callable[[], Awaitable[Any]]) -> None:
+        """Connect; ``connect`` is called and awaited on that loop, and returns a connection of asyncpg's."""
         asyncio = self._asyncio = importlib.import_module("asyncio")
         self._errors = (module.PostgresError, module.InterfaceError)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lockgate-database", daemon=True)
         self._thread.start()
-        arguments = {"timeout": CONNECT_SECONDS, **address.arguments_of_asyncpg(), "statement_cache_size": 0}
         try:
-            self._connection = self._wait("", lambda: module.connect(**arguments))
+            self._connection = self._wait("", connect)
         except BaseException:
             self._end()
             raise
@@ -108,11 +113,13 @@ class _Asyncpg:
         self.reported_pid: int | None = self._connection.get_server_pid()
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows; ``:name`` in it stands for a parameter."""
         names = list(parameters)
         numbered = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", sql) if names else sql
         return self._run(numbered.replace("\\:", ":"), *parameters.values())
 
     def verbatim(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a statement exactly as written."""
         return self._run(sql)
 
     def _run(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -128,6 +135,7 @@ class _Asyncpg:
             raise _database_error(sql, error) from error
 
     def close(self) -> None:
+        """End the session; never raises."""
         with suppress(Exception):
             self._wait("", lambda: self._connection.close(timeout=CONNECT_SECONDS))
         self._end()

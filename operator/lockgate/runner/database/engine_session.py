@@ -17,15 +17,23 @@ from lockgate.runner.database import connection as own
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.prepared import forgo_preparing
 
-__all__ = ["open_engine", "reported_pid"]
+__all__ = ["open_created", "open_engine", "reported_pid"]
 
 T = TypeVar("T")
 
 
 def open_engine(url: URL, arguments: dict[str, Any]) -> EngineSession:
     """Connect; ``arguments`` are for the driver's connect()."""
-    opened = _Asynchronous if url.get_dialect().is_async else _Synchronous
-    return EngineSession(opened(url, arguments))
+    return _open(url, {"connect_args": arguments}, asynchronous=url.get_dialect().is_async)
+
+
+def open_created(url: URL, creator: Callable[[], Any], *, asynchronous: bool) -> EngineSession:
+    """Connect by ``creator``, which returns a connection of the driver's, or SQLAlchemy's adapter of one."""
+    return _open(url, {"creator": creator}, asynchronous=asynchronous)
+
+
+def _open(url: URL, options: dict[str, Any], *, asynchronous: bool) -> EngineSession:
+    return EngineSession(_Asynchronous(url, options) if asynchronous else _Synchronous(url, options))
 
 
 class EngineSession:
@@ -80,9 +88,9 @@ def reported_pid(connection: Connection) -> int | None:
 
 
 class _Synchronous:
-    def __init__(self, url: URL, arguments: dict[str, Any]) -> None:
+    def __init__(self, url: URL, options: dict[str, Any]) -> None:
         with own.own_work():
-            self._engine = create_engine(url, poolclass=NullPool, connect_args=arguments, future=True)
+            self._engine = create_engine(url, poolclass=NullPool, future=True, **options)
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def run(self, function: Callable[[Connection], T]) -> T:
@@ -94,12 +102,12 @@ class _Synchronous:
 
 
 class _Asynchronous:
-    def __init__(self, url: URL, arguments: dict[str, Any]) -> None:
+    def __init__(self, url: URL, options: dict[str, Any]) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="lockgate-database", daemon=True)
         self._thread.start()
         try:
-            self._connection = self._wait(self._connect(url, arguments))
+            self._connection = self._wait(self._connect(url, options))
         except BaseException:
             self._end()
             raise
@@ -109,10 +117,10 @@ class _Asynchronous:
             asyncio.set_event_loop(self._loop)
             self._loop.run_forever()
 
-    async def _connect(self, url: URL, arguments: dict[str, Any]) -> Any:
+    async def _connect(self, url: URL, options: dict[str, Any]) -> Any:
         from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  # needs greenlet, which only async images have
 
-        self._engine = create_async_engine(url, poolclass=NullPool, connect_args=arguments)
+        self._engine = create_async_engine(url, poolclass=NullPool, **options)
         connection = await self._engine.connect()
         return await connection.execution_options(isolation_level="AUTOCOMMIT")
 

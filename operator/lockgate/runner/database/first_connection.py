@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from lockgate.errors import DatabaseUnreachable
 from lockgate.runner.database import outcome
-from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.durations import spoken
 from lockgate.runner.output.progress import Narrator
 
@@ -18,8 +18,11 @@ CONNECT_PATIENCE = 30.0
 """Seconds in which a database that is not there yet, or fails over, is tried again before the pod ends."""
 
 
-def connect_patiently(connect: Callable[[], OwnConnection], *, patience: float, narrator: Narrator) -> OwnConnection:
-    """Open a connection, trying again for ``patience`` seconds where the database cannot be reached."""
+T = TypeVar("T")
+
+
+def connect_patiently(connect: Callable[[], T], *, patience: float, narrator: Narrator) -> T:
+    """Return what ``connect`` does, trying again for ``patience`` seconds where the database cannot be reached."""
     start, attempt = time.monotonic(), 0
     while True:
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from lockgate.errors import DatabaseBusy, TransactionPooler
 from lockgate.runner.database.backends import backend_of
@@ -50,7 +50,7 @@ class Arrival:
     """As which env.py's session works, where the database has such roles."""
     name: str
     """The version table, as env.py's session finds it; quoted."""
-    url: Any
+    engine: Engine
     lineage: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the source of each revision that was applied, as recorded."""
@@ -113,7 +113,7 @@ def arrive(
         encoding=facts.encoding,
         role=facts.role,
         name=facts.name,
-        url=connection.engine.url,
+        engine=connection.engine,
         lineage=parents,
         sources=sources,
     )

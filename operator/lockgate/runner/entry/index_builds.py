@@ -21,7 +21,7 @@ from typing import Any
 
 from lockgate.errors import DatabaseBusy
 from lockgate.runner.database.backends.postgresql_server import FINGERPRINT
-from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.connection import Database, OwnConnection
 from lockgate.runner.database.dbapi import dbapi_of, raw
 from lockgate.runner.database.sql_text import THIS_DATABASE
 from lockgate.runner.entry.sessions import EnvironmentSessions, Statement
@@ -94,8 +94,7 @@ class IndexBuilds:
         """Connect to the database of env.py's session, which may be another than the one that was named to us."""
         database = self._database
         if raw(dbapi, f"SELECT {FINGERPRINT}")[0][0] != self._fingerprint:
-            url = parse_url(connection.engine.url.render_as_string(hide_password=False))
-            database = Database(url, self._sessions.settings)
+            database = Database.of_engine(connection.engine, self._sessions.settings)
         return database.connect("indexes")
 
     def _recall(self, own: OwnConnection, statement: str, found: list[tuple[Any, ...]]) -> list[int]:

@@ -29,7 +29,7 @@ __all__ = ["check"]
 def check(configuration: Configuration, narrator: Narrator) -> Answer:
     """Run all checks, whatever the first ones find; the report is of CheckFailed where one did."""
     project = load_project(configuration, working_directory(), os.environ)
-    with opened(project.url, narrator, "check") as (database, connection):
+    with opened(project, configuration, narrator, "check") as (database, connection):
         configuration = fitted(configuration, database.backend)
         position = read_position(connection, *named_table(configuration, project))
         accept = configuration.database_ahead == "Accept"

@@ -25,8 +25,8 @@ _COLUMNS = (
 
 def list_history(configuration: Configuration, narrator: Narrator) -> Answer:
     """Read the newest rows; their source is left out, as it can be long."""
-    url = configuration.url or load_project(configuration, working_directory(), os.environ).url
-    with opened(url, narrator, "history") as (_, connection):
+    project = None if configuration.url else load_project(configuration, working_directory(), os.environ)
+    with opened(project, configuration, narrator, "history") as (_, connection):
         if not connection.backend.keeps_history:
             message = f"No history is kept on {connection.backend.spoken}: only the version table says where it is."
             return Answer(answered("NoHistory", message), {"history": []})

@@ -8,17 +8,19 @@ from sqlalchemy.engine.url import URL, make_url
 
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.database import outcome
-from lockgate.runner.database.connection import OwnConnection
+from lockgate.runner.database.connection import Database, OwnConnection
 from lockgate.runner.entry.read_only import libpq_reads_only
 from lockgate.runner.inspection.answer import Answer, answered
 from lockgate.runner.inspection.offline import Planned, Rendering, place
 from lockgate.runner.inspection.position import (
+    SETTINGS,
     Position,
     Verdict,
     compare,
     half_applied,
     named_table,
     opened,
+    opened_by,
     read_position,
     reading,
     recorded_statements,
@@ -36,12 +38,13 @@ __all__ = ["show_plan"]
 def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
     """Plan; with SQL where env.py takes part, else from the revision files alone."""
     project = load_project(configuration, working_directory(), os.environ)
-    with opened(project.url, narrator, "plan") as (_, connection):
-        own = make_url(project.url.strip())  # only now: `opened` says what is wrong with it
+    with opened(project, configuration, narrator, "plan") as (database, connection):
+        own = database.url or make_url(project.url.strip())  # only now: `opened` says what is wrong with it
 
         def read(url: URL, schema: str, table: str) -> Position:
             if place(url) != place(own):
-                with opened(url.render_as_string(hide_password=False), narrator, "plan") as (__, other):
+                elsewhere = Database.of_url(url.render_as_string(hide_password=False), SETTINGS)
+                with opened_by(elsewhere, "plan") as other:
                     return read_position(other, schema, table)
             with reading():
                 return read_position(connection, schema, table)

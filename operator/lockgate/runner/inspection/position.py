@@ -6,6 +6,7 @@ Everything here only reads, over one connection of Lockgate's own, and takes no 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,27 +14,36 @@ from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import InvalidConfiguration, LockgateError, MigrationFailed
 from lockgate.runner.database import outcome
-from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.connection import Database, OwnConnection
 from lockgate.runner.database.privileges import may_read
 from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.entry.borrowing import borrow_engine
+from lockgate.runner.entry.read_only import only_reading
+from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records.lineage import lineage_of
 from lockgate.runner.records.statements import Kept, Part, kept_statements
 from lockgate.runner.revisions import plan
-from lockgate.runner.revisions.project import Project
+from lockgate.runner.revisions.project import Project, load_project
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from alembic.script import ScriptDirectory
+    from sqlalchemy.engine import Engine
 
 __all__ = [
+    "SETTINGS",
     "Position",
     "Verdict",
     "compare",
+    "database_of",
     "half_applied",
     "named_table",
     "opened",
+    "opened_by",
     "read_position",
     "reading",
     "recorded_statements",
@@ -42,6 +52,8 @@ __all__ = [
 
 LOCK_TIMEOUT_MS = 500
 """A look never stands in the queue for a table for longer: others would stand behind it, and it might not end."""
+SETTINGS = Settings(lock_timeout_ms=LOCK_TIMEOUT_MS)
+"""Of a session that looks."""
 
 
 class Position(NamedTuple):
@@ -84,18 +96,42 @@ def named_table(configuration: Configuration, project: Project | None) -> tuple[
     return (project.version_schema, project.version_table) if project else ("", "alembic_version")
 
 
-@contextlib.contextmanager
-def opened(url: str, narrator: Narrator, role: str) -> Iterator[tuple[Database, OwnConnection]]:
-    """Connect to read; what the database then refuses is an error about rights, not about a migration."""
+def database_of(
+    project: Project | None, configuration: Configuration, narrator: Narrator, settings: Settings
+) -> Database:
+    """Return the database of a project, or of the URL alone, to read; env.py is entered where no URL leads there."""
+    url = project.url if project else configuration.url
     narrator.redact.learn(url)
-    database = Database(parse_url(url), Settings(lock_timeout_ms=LOCK_TIMEOUT_MS))
+
+    def lend() -> Engine:
+        known = project or load_project(configuration, working_directory(), os.environ)
+        sessions = EnvironmentSessions(SETTINGS, Interruption())
+        with only_reading():
+            return borrow_engine(known, sessions, narrator.redact, destination=configuration.target)
+
+    return Database.of_url(url, settings, lend, project.objection if project else None)
+
+
+@contextlib.contextmanager
+def opened(
+    project: Project | None, configuration: Configuration, narrator: Narrator, role: str
+) -> Iterator[tuple[Database, OwnConnection]]:
+    """Connect to the database of a project, or by the URL alone, to read: see `opened_by`."""
+    database = database_of(project, configuration, narrator, SETTINGS)
+    with opened_by(database, role) as connection:
+        yield database, connection
+
+
+@contextlib.contextmanager
+def opened_by(database: Database, role: str) -> Iterator[OwnConnection]:
+    """Connect to read; what the database then refuses is an error about rights, not about a migration."""
     with reading():
         try:
             connection = database.connect(role)
         except Exception as caught:
             raise outcome.classify(caught, connecting=True) from caught
         try:
-            yield database, connection
+            yield connection
         finally:
             connection.close()
 

@@ -30,7 +30,7 @@ def status(configuration: Configuration, narrator: Narrator) -> Answer:
     """Look once, and say how the database stands to the revisions of this image."""
     project = load_project(configuration, working_directory(), os.environ)
     schema, table = named_table(configuration, project)
-    with opened(project.url, narrator, "status") as (_, connection):
+    with opened(project, configuration, narrator, "status") as (_, connection):
         position = read_position(connection, schema, table)
         leader = (project.version_schema, project.version_table)
         backend = connection.backend

@@ -39,7 +39,7 @@ def unlock(configuration: Configuration, narrator: Narrator) -> Answer:
     project = None if alone else load_project(configuration, working_directory(), os.environ)
     schema, table = named_table(configuration, project)
     leader = (project.version_schema, project.version_table) if project else (schema, table)
-    with opened(project.url if project else configuration.url, narrator, "unlock") as (_, connection):
+    with opened(project, configuration, narrator, "unlock") as (_, connection):
         backend = connection.backend
         found = backend.place(connection, schema, table) or schema or backend.default_schema(connection)
 

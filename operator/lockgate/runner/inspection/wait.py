@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from lockgate.errors import DatabaseBusy, DatabaseUnreachable, InvalidRevisions, LockgateError, SchemaNotReady
 from lockgate.report import Report
 from lockgate.runner.database import outcome
-from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.connection import Database, OwnConnection
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
-from lockgate.runner.inspection.position import LOCK_TIMEOUT_MS, named_table, recorded_statements
+from lockgate.runner.inspection.position import LOCK_TIMEOUT_MS, database_of, named_table, recorded_statements
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
@@ -53,12 +53,10 @@ class Wait:
         # A revision that is named needs nothing of the image but a driver: neither configuration nor revision files.
         alone = self.configuration.revision and self.configuration.url
         project = None if alone else load_project(self.configuration, working_directory(), os.environ)
-        url = project.url if project else self.configuration.url
-        self.narrator.redact.learn(url)
         settings = Settings(
             resource=self.configuration.resource, pod=self.configuration.pod, lock_timeout_ms=LOCK_TIMEOUT_MS
         )
-        database = Database(parse_url(url), settings)
+        database = database_of(project, self.configuration, self.narrator, settings)
         own = {} if project is None or self.configuration.revision else self._graph(project)
         while True:
             trouble = self._look(database, project, own)

@@ -9,7 +9,7 @@ from lockgate.runner.durations import parse_duration
 from lockgate.runner.invocation.check_parsing import parse_checks
 from lockgate.runner.invocation.option import LOCKS, OUTPUT, POLICIES, WHO, OneOf, Option
 
-__all__ = ["COMMANDS", "OPTIONS"]
+__all__ = ["COMMANDS", "DATABASE_ENV", "OPTIONS"]
 
 COMMANDS = ("migrate", "wait", "status", "plan", "history", "check", "baseline", "downgrade", "unlock")
 
@@ -83,6 +83,9 @@ PODS = (*LEADS, *WAIT)
 GRAPH = ("migrate", "wait", "status", "plan", "check")
 """Commands that compare the database with the image's revisions."""
 
+DATABASE_ENV = "DATABASE_URL"
+"""The variable with the database URL, where nobody names another one."""
+
 OF_ONE_RUN = "it differs from one run to the next"
 
 OPTIONS: tuple[Option, ...] = (
@@ -97,7 +100,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("section", "alembic", _text, "section of the .ini file", COMMANDS, metavar="NAME"),
     Option(
         "database_env",
-        "DATABASE_URL",
+        DATABASE_ENV,
         _name,
         "name of the variable with the database URL; where it is not set, sqlalchemy.url of the configuration counts",
         COMMANDS,

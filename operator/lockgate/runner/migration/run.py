@@ -13,15 +13,16 @@ import hashlib
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lockgate.errors import CheckFailed, DatabaseBusy, DatabaseUnreachable, LockgateError
 from lockgate.report import CheckResult, Report
 from lockgate.runner.database import outcome
 from lockgate.runner.database.backends.fitting import fitted
-from lockgate.runner.database.connection import Database, OwnConnection, database_error, parse_url
+from lockgate.runner.database.connection import Database, OwnConnection, database_error
 from lockgate.runner.database.first_connection import CONNECT_PATIENCE, connect_patiently
 from lockgate.runner.database.lock import Holder, acquire, leader_key
 from lockgate.runner.database.session_settings import Settings
@@ -41,11 +42,15 @@ from lockgate.runner.revisions.inputs import is_unchanged
 from lockgate.runner.revisions.outline import Outline, outline, secrets_in
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
     from lockgate.runner.entry.downgrading import Undo
     from lockgate.runner.entry.sessions import EnvironmentSessions
     from lockgate.runner.revisions.project import Project
 
 __all__ = ["Run"]
+
+T = TypeVar("T")
 
 NEWS_SECONDS = 5.0
 """How often a process that waits tells what the holder of the lock runs now."""
@@ -110,12 +115,12 @@ class Run:
         """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
         project: Outline | Project = outline(self.configuration, working_directory(), os.environ) or self.project
         self.narrator.redact.learn(project.url)
-        self.database = Database(parse_url(project.url), self.settings)
-        self.configuration = fitted(self.configuration, self.database.backend)
+        self.database = database = Database.of_url(project.url, self.settings, self._lend, project.objection)
+        self.configuration = fitted(self.configuration, self._patiently(lambda: database.backend))
         while True:
-            connection = self._connect("leader")
+            connection = self._patiently(lambda: database.connect("leader"))
             try:
-                return self._over(connection, self.database, project)
+                return self._over(connection, database, project)
             except Exception as caught:
                 # The server went away under the leader's connection, by a failover for example: begin again.
                 error = outcome.classify(caught)
@@ -129,6 +134,13 @@ class Run:
                 time.sleep(backoff(self.account.attempts, random.uniform))
             finally:
                 connection.close()
+
+    def _lend(self) -> Engine:
+        """Enter env.py for its engine, before any lock is taken: nothing is migrated."""
+        from lockgate.runner.entry.borrowing import borrow_engine  # noqa: PLC0415  # imports Alembic
+
+        destination = self.configuration.destination or self.configuration.target
+        return borrow_engine(self.project, self.sessions, self.narrator.redact, destination=destination)
 
     def _is_last_attempt(self) -> bool:
         return self.account.attempts >= self.configuration.ddl_lock_attempts
@@ -167,10 +179,8 @@ class Run:
         except database_error() as error:
             self.warnings.append(f"It is not recorded that this image was here: {outcome.brief(error)}.")
 
-    def _connect(self, role: str) -> OwnConnection:
-        database = self.database
-        assert database is not None  # noqa: S101  # execute() has set it
-        return connect_patiently(lambda: database.connect(role), patience=CONNECT_PATIENCE, narrator=self.narrator)
+    def _patiently(self, connect: Callable[[], T]) -> T:
+        return connect_patiently(connect, patience=CONNECT_PATIENCE, narrator=self.narrator)
 
     def _is_satisfied(self, connection: OwnConnection, project: Outline | Project) -> bool:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""

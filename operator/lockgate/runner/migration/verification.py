@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockgate.runner.database import outcome
-from lockgate.runner.database.connection import Database, OwnConnection, parse_url
+from lockgate.runner.database.connection import Database, OwnConnection
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.database.sql_text import quoted
 from lockgate.runner.entry.arrival import Arrival
@@ -14,7 +14,7 @@ _NO_RIGHT = "42501"
 
 
 class VersionTables:
-    """Knows a connection for each database that env.py migrates: Lockgate's own, or one by the engine's URL."""
+    """Knows a connection for each database that env.py migrates: Lockgate's own, or one by env.py's engine."""
 
     def __init__(self, connection: OwnConnection, fingerprint: str, settings: Settings) -> None:
         self._connections = {fingerprint: connection}
@@ -25,8 +25,7 @@ class VersionTables:
         """Return the rows of the version table that env.py configured."""
         connection = self._connections.get(arrival.fingerprint)
         if connection is None:
-            url = parse_url(arrival.url.render_as_string(hide_password=False))
-            connection = Database(url, self._settings).connect("verify")
+            connection = Database.of_engine(arrival.engine, self._settings).connect("verify")
             self._connections[arrival.fingerprint] = connection
             self._opened.append(connection)
         try:

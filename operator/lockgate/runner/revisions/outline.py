@@ -44,6 +44,7 @@ class Outline(NamedTuple):
     url: str
     version_schema: str
     version_table: str
+    objection: InvalidConfiguration | None = None
 
 
 def outline(configuration: Configuration, folder: Path, environ: Mapping[str, str]) -> Outline | None:

@@ -16,6 +16,7 @@ from lockgate.errors import InvalidConfiguration, LockgateError
 from lockgate.runner.database.database_url import PLACEHOLDERS
 from lockgate.runner.database.outcome import brief
 from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.invocation.options import DATABASE_ENV
 from lockgate.runner.revisions.outline import configuration_files, digest_of
 from lockgate.runner.wording import sentence
 
@@ -32,10 +33,12 @@ class Project(NamedTuple):
     folders: tuple[str, ...]
     """Where env.py and the revision files are."""
     url: str
-    """Database URL for own connections. A secret."""
+    """Database URL for own connections; empty where only env.py may know one. A secret."""
     version_schema: str
     """Schema of the version table as configured, or nothing: as far as it is known before env.py has run."""
     version_table: str
+    objection: InvalidConfiguration | None = None
+    """Why there is no URL."""
 
     def forget_modules(self) -> None:
         """Load the revision files again: one that runs once more has to find its module as it was at first."""
@@ -61,7 +64,7 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
         str(ini) if ini else None, ini_section=configuration.section, cmd_opts=_options(configuration), **more
     )
     try:
-        url = _settle_url(config, configuration)
+        url, objection = _settle_url(config, configuration)
         script = ScriptDirectory.from_config(config)
         table = config.get_main_option("version_table") or "alembic_version"
         schema = config.get_main_option("version_table_schema") or ""
@@ -74,7 +77,7 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
             sentence(f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}"),
             advice="Correct it, or name another file (--config, spec.alembic.config) or section (--section).",
         ) from error
-    return Project(config, script, digest, folders, url, schema, table)
+    return Project(config, script, digest, folders, url, schema, table, objection)
 
 
 def script_folders(script: ScriptDirectory) -> tuple[str, ...]:
@@ -96,8 +99,8 @@ def _options(configuration: Configuration) -> Any:
     return options
 
 
-def _settle_url(config: Config, configuration: Configuration) -> str:
-    """Return the URL for own connections, and set it in the in-memory configuration where nobody else did."""
+def _settle_url(config: Config, configuration: Configuration) -> tuple[str, InvalidConfiguration | None]:
+    """Return the URL for own connections, or why there is none; set it in the configuration where nobody else did."""
     try:
         configured = (config.get_main_option("sqlalchemy.url") or "").strip()
     except configparser.Error:
@@ -106,13 +109,16 @@ def _settle_url(config: Config, configuration: Configuration) -> str:
     if configuration.url:
         if configured in PLACEHOLDERS:
             config.set_main_option("sqlalchemy.url", configuration.url.replace("%", "%%"))
-        return configuration.url
-    if configured in PLACEHOLDERS:
-        raise InvalidConfiguration(
-            f"The variable {configuration.database_env} is not set, and {_no_url(configured)}.",
-            advice="Set the variable to the database URL, or name another one (--database-env, spec.database.env).",
-        )
-    return configured
+        return configuration.url, None
+    if configured not in PLACEHOLDERS:
+        return configured, None
+    error = InvalidConfiguration(
+        f"The variable {configuration.database_env} is not set, and {_no_url(configured)}.",
+        advice="Set the variable to the database URL, or name another one (--database-env, spec.database.env).",
+    )
+    if configuration.database_env != DATABASE_ENV:
+        raise error  # somebody has named it, and env.py may find another database
+    return "", error
 
 
 def _no_url(configured: str) -> str:
