@@ -85,3 +85,21 @@ def test_a_database_that_env_py_makes_need_not_be_there(project, run, database):
     assert (looked.code, looked.reason) == (21, "InvalidConfiguration"), looked.output  # to look makes nothing
     assert "does not exist" in looked.report.message
     assert (result.code, result.reason) == (0, "Migrated"), result.output
+
+
+def test_env_py_finds_the_configuration_as_alembic_would_have_it(project, run, database):
+    url = database.url().replace("+psycopg", "")
+
+    result = run(project("ways"), "migrate", "--section", "url_unless_set", url=url)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+
+
+def test_an_env_file_that_goes_by_a_configuration_without_a_url_gets_lockgates(project, run, database):
+    planned = run(project("ways"), "plan", "--section", "template")
+    result = run(project("ways"), "migrate", "--section", "template")
+
+    assert (planned.code, planned.reason) == (0, "RevisionsPending"), planned.output
+    assert "CREATE" in planned.output
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    assert database.rows("SELECT version_num FROM alembic_version") == [("t3",)]

@@ -90,6 +90,8 @@ class Database:
         self._objection: LockgateError | None = None
         """Why the URL is no way."""
         self._opened = False
+        self.url: URL | None = None
+        """The URL of env.py's engine, where that is the way."""
 
     @classmethod
     def of_url(
@@ -114,11 +116,6 @@ class Database:
     def of_engine(cls, engine: Engine, settings: Settings) -> Database:
         """Return the database of an engine of env.py's, connected to as that engine does."""
         return cls(_way_of(engine), settings)
-
-    @property
-    def url(self) -> URL | None:
-        """The URL of env.py's engine, where that is the way."""
-        return self._way.url if isinstance(self._way, LentEngine) else None
 
     @property
     def backend(self) -> Backend:
@@ -148,7 +145,8 @@ class Database:
         if lend is None:
             raise self._objection or DatabaseUnreachable("How to connect is not known before env.py has connected.")
         try:
-            self._way = _way_of(lend())
+            engine = lend()
+            self._way, self.url = _way_of(engine), engine.url
         except LockgateError as error:
             self._lend = lend
             raise (self._objection or error) from error

@@ -25,7 +25,6 @@ class LentEngine:
         """Remember the engine; opens nothing."""
         self._engine = engine
         self.backend_name: str = engine.dialect.name
-        self.url = engine.url
 
     def open(self) -> Session:
         """Connect; raises what the driver raises, or what env.py's own function does."""

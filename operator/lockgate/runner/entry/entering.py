@@ -6,6 +6,9 @@ env.py runs in the main thread, unless it demands a worker thread of AnyIO. Some
 inside their server: their env.py hands its work to the event loop that called it, by ``anyio.from_thread.run()``, and
 does not run from the `alembic` command at all. AnyIO says so before anything is done; then there is a loop in the main
 thread, where signals arrive, and env.py runs on a thread of that loop.
+
+env.py finds the configuration as Alembic would. Where that has no ``sqlalchemy.url``, and env.py fails without one, it
+runs once more with the URL that Lockgate was given: Alembic's own templates go by the configuration alone.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.environment import EnvironmentContext
+from sqlalchemy.exc import DBAPIError
 
+from lockgate.errors import LockgateError
 from lockgate.runner.database.outcome import chain
 from lockgate.runner.output.alembic_log import without_steps
 
@@ -51,7 +56,18 @@ def enter(
     quiet = without_steps() if offline else contextlib.nullcontext()
     with quiet, EnvironmentContext(project.config, project.script, fn=steps, **told) as environment:
         environment.configure = functools.partial(configured, environment)  # type: ignore[method-assign]  # see above
-        _run_env_file(project.script, has_begun)
+        try:
+            _run_env_file(project.script, has_begun)
+        except Exception as error:
+            if has_begun() or not _may_lack_url(error) or not project.say_url():
+                raise
+            _run_env_file(project.script, has_begun)
+
+
+def _may_lack_url(error: BaseException) -> bool:
+    """Return whether env.py may have failed for want of a URL: before it has met a database, with all modules there."""
+    found = tuple(chain(error))
+    return not any(isinstance(item, (DBAPIError, LockgateError, ImportError, SyntaxError)) for item in found)
 
 
 def _run_env_file(script: ScriptDirectory, has_begun: Callable[[], bool]) -> None:

@@ -101,6 +101,8 @@ class Rendering:
         self, environment: EnvironmentContext, connection: Any = None, url: Any = None, *args: Any, **options: Any
     ) -> None:
         """Stand in for EnvironmentContext.configure."""
+        if connection is None and url is None and not {"dialect", "dialect_name"} & set(options):
+            url = self._own  # of a configuration that has none
         options.update(self._options(connection, url, options))
         EnvironmentContext.configure(environment, connection, url, *args, **options)
 

@@ -39,6 +39,15 @@ class Project(NamedTuple):
     version_table: str
     objection: InvalidConfiguration | None = None
     """Why there is no URL."""
+    unsaid_url: str = ""
+    """The URL, where Alembic's configuration has none: env.py may go by that. A secret."""
+
+    def say_url(self) -> bool:
+        """Set the URL in the configuration if it has none; return whether that was so."""
+        if not self.unsaid_url or _configured_url(self.config):
+            return False
+        _set_url(self.config, self.unsaid_url)
+        return True
 
     def forget_modules(self) -> None:
         """Load the revision files again: one that runs once more has to find its module as it was at first."""
@@ -64,7 +73,10 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
         str(ini) if ini else None, ini_section=configuration.section, cmd_opts=_options(configuration), **more
     )
     try:
-        url, objection = _settle_url(config, configuration)
+        configured = _configured_url(config)
+        url, objection = _settle_url(configured, configuration)
+        if configured and url != configured and configured in PLACEHOLDERS:
+            _set_url(config, url)  # with Alembic nothing but env.py could make something of it
         script = ScriptDirectory.from_config(config)
         table = config.get_main_option("version_table") or "alembic_version"
         schema = config.get_main_option("version_table_schema") or ""
@@ -77,7 +89,8 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
             sentence(f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}"),
             advice="Correct it, or name another file (--config, spec.alembic.config) or section (--section).",
         ) from error
-    return Project(config, script, digest, folders, url, schema, table, objection)
+    unsaid = "" if configured else url
+    return Project(config, script, digest, folders, url, schema, table, objection, unsaid)
 
 
 def script_folders(script: ScriptDirectory) -> tuple[str, ...]:
@@ -99,16 +112,21 @@ def _options(configuration: Configuration) -> Any:
     return options
 
 
-def _settle_url(config: Config, configuration: Configuration) -> tuple[str, InvalidConfiguration | None]:
-    """Return the URL for own connections, or why there is none; set it in the configuration where nobody else did."""
+def _configured_url(config: Config) -> str:
     try:
-        configured = (config.get_main_option("sqlalchemy.url") or "").strip()
+        return (config.get_main_option("sqlalchemy.url") or "").strip()
     except configparser.Error:
         # An interpolation that only env.py completes. Alembic itself never reads this option either.
-        configured = ""
+        return ""
+
+
+def _set_url(config: Config, url: str) -> None:
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+
+
+def _settle_url(configured: str, configuration: Configuration) -> tuple[str, InvalidConfiguration | None]:
+    """Return the URL for own connections, or why there is none."""
     if configuration.url:
-        if configured in PLACEHOLDERS:
-            config.set_main_option("sqlalchemy.url", configuration.url.replace("%", "%%"))
         return configuration.url, None
     if configured not in PLACEHOLDERS:
         return configured, None
