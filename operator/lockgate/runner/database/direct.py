@@ -59,6 +59,8 @@ class LibpqSession:
         self._errors = module.Error
         self._connection = self._translated("", connect)
         self._connection.autocommit = True
+        if hasattr(self._connection, "set_client_encoding"):  # psycopg2's, which an engine of env.py's has opened
+            self._connection.set_client_encoding("UTF8")
         forgo_preparing(self._connection)
         keep_alive(self._connection)
         self.reported_pid: int | None = self._connection.info.backend_pid

@@ -35,13 +35,12 @@ def borrow_engine(project: Project, sessions: EnvironmentSessions, redact: Redac
 
     def configured(_environment: EnvironmentContext, connection: Any = None, *_: Any, **__: Any) -> None:
         """Stand in for EnvironmentContext.configure."""
-        sessions.is_configured = True  # what it queries from here on, it queries in every run
         if connection is not None:
             engines.append(connection.engine)
         raise _Enough
 
     try:
-        with sessions:
+        with sessions, sessions.inputs:
             enter(project, _no_steps, configured, destination=destination, has_begun=lambda: bool(engines))
     except StopRequested:
         raise

@@ -81,7 +81,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
     if not account.tables:
         account.current = _union(seen.rows for seen in entry.seen)
     account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
-    account.urls = tuple(seen.arrival.url for seen in entry.seen)
+    account.urls = tuple(seen.arrival.engine.url for seen in entry.seen)
     account.is_ahead = any(seen.is_ahead for seen in entry.seen)
     account.ahead = _union(seen.ahead for seen in entry.seen)
     account.writes_history = all(seen.arrival.writes_history and not seen.unrecorded for seen in entry.seen)
