@@ -56,6 +56,8 @@ def _controller(cluster: Cluster, events: Events, metrics: Metrics, settings: Se
         cluster,
         events=events,
         metrics=metrics,
-        injection=Injection(image=settings.image, pull_policy=settings.image_pull_policy),
+        injection=Injection(
+            image=settings.image, pull_policy=settings.image_pull_policy, resources=settings.runner_resources
+        ),
         clock=lambda: datetime.now(timezone.utc),
     )

@@ -42,6 +42,14 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 """The CRD's defaults, again: the run id leaves them out, so that a default added later starts no new run by itself."""
 
+CHECK_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "sql": {"expect": "true"},
+    "http": {"status": 200, "timeout": "5s"},
+    "command": {"timeout": "30s"},
+}
+"""What a check is where it does not say. Not the CRD's: a default inside a list makes the list another one than was
+applied, so that `kubectl apply` changes it back each time and no difference to what stands in Git is ever empty."""
+
 NOT_PART_OF_A_RUN = ("suspend", "historyLimit", "retry")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -114,6 +122,8 @@ class Migration:
     half_applied: str
     checks: tuple[Mapping[str, Any], ...]
     template: Mapping[str, Any]
+    runner_resources: Mapping[str, Any] | None
+    """Of the init container that brings the runner; None: as the operator was told."""
     suspend: bool
     history_limit: int
     run_id: str
@@ -165,8 +175,9 @@ def parse(body: Mapping[str, Any]) -> Migration:
         database_ahead=part["policy"]["databaseAhead"],
         downgrade=part["policy"]["downgrade"],
         half_applied=part["policy"]["halfApplied"],
-        checks=tuple(spec.get("checks") or ()),
+        checks=_checks(spec),
         template=spec.get("template") or {},
+        runner_resources=(spec.get("runner") or {}).get("resources"),
         suspend=bool(spec.get("suspend")),
         history_limit=spec.get("historyLimit", 10),
         run_id=_run_id(meta, spec),
@@ -197,9 +208,19 @@ def _database(spec: Mapping[str, Any]) -> Database:
     return Database(spec["env"], url, secret("directUrlFrom"), _digest(_without_defaults("database", spec)))
 
 
+def _checks(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    return tuple({kind: _filled(kind, value) for kind, value in check.items()} for check in spec.get("checks") or ())
+
+
+def _filled(kind: str, value: Any) -> Any:
+    return {**CHECK_DEFAULTS.get(kind, {}), **value} if isinstance(value, Mapping) else value
+
+
 def _run_id(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
     """Hash what would run. Retry limits and standbys are left out: they change how often and where, not what."""
     content = {name: _without_defaults(name, spec[name]) for name in spec if name not in NOT_PART_OF_A_RUN}
+    if "checks" in content:
+        content["checks"] = list(_checks(spec))  # as they were stored while the CRD filled them in
     if isinstance(content.get("lock"), dict):
         content["lock"].pop("standbys", None)
     retry = (meta.get("annotations") or {}).get(RETRY_ANNOTATION)

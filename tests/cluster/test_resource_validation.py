@@ -217,16 +217,25 @@ def test_a_resource_that_uses_everything_is_accepted_unchanged(kubectl: Kubectl,
     assert stored["alembic"] == {"section": "alembic", **FULL["alembic"]}
 
 
-def test_what_a_check_leaves_out_gets_its_default(kubectl: Kubectl, namespace: str) -> None:
-    checks = [{"http": {"url": "http://shop"}}, {"command": {"command": ["true"]}}]
-
-    text = resource({**MINIMAL, "checks": checks}, namespace)
-    answer = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=text)
-
-    assert json.loads(answer.stdout)["spec"]["checks"] == [
-        {"http": {"url": "http://shop", "status": 200, "timeout": "5s"}},
-        {"command": {"command": ["true"], "timeout": "30s"}},
+def test_what_was_applied_once_is_unchanged_when_it_is_applied_again(kubectl: Kubectl, namespace: str) -> None:
+    checks: list[dict[str, Any]] = [
+        {"sql": {"query": "SELECT true"}},
+        {"http": {"url": "http://shop"}},
+        {"command": {"command": ["true"]}},
     ]
+    resources = {"limits": {"cpu": 1, "memory": "1024Mi"}}
+    spec = {**MINIMAL, "suspend": True, "checks": checks, "runner": {"resources": resources}}
+    text = resource({**spec, **migrate(resources=resources)}, namespace)
+    kubectl("apply", "-f", "-", stdin=text)
+
+    again = kubectl("apply", "-f", "-", stdin=text)
+    difference = kubectl("diff", "-f", "-", stdin=text, check=False)
+
+    assert again.stdout.endswith("unchanged\n")
+    assert (difference.returncode, difference.stdout) == (0, "")
+    stored = json.loads(kubectl("get", "dbm", "shop", "-n", namespace, "-o", "json").stdout)
+    assert stored["spec"]["checks"] == checks
+    assert stored["metadata"]["generation"] == 1
 
 
 def test_every_field_of_the_spec_is_explained(kubectl: Kubectl) -> None:

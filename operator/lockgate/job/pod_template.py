@@ -5,7 +5,8 @@ What must not be changed: labels, the runner's command and variables, and the re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from lockgate.decide.views import INJECTOR, MIGRATE
@@ -14,12 +15,17 @@ from lockgate.job.pod_environment import build_environment, literal
 from lockgate.port import Object
 from lockgate.resource import GROUP, Migration
 
-__all__ = ["Injection", "build_pod_template"]
+__all__ = ["RESOURCES", "Injection", "build_pod_template"]
 
 RUNNER = "/lockgate/lockgate.pyz"
 RUNNER_IN_OPERATOR_IMAGE = "/opt/lockgate/lockgate.pyz"
 NON_ROOT = 65532
 """As in the operator's own image. A user image that has no such user works: HOME is set."""
+RESOURCES: Mapping[str, Any] = {
+    "requests": {"cpu": "10m", "memory": "16Mi"},
+    "limits": {"cpu": "100m", "memory": "64Mi"},
+}
+"""Of the init container, which copies one file. With limits: a quota on them refuses a pod of which one has none."""
 DISRUPTION = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 
 
@@ -30,6 +36,8 @@ class Injection:
     image: str
     pull_policy: str = ""
     """Empty: what the kubelet does without being told."""
+    resources: Mapping[str, Any] = field(default_factory=lambda: RESOURCES)
+    """Of the init container, where the resource does not say."""
 
 
 def build_pod_template(migration: Migration, injection: Injection, labels: dict[str, str]) -> Object:
@@ -46,7 +54,10 @@ def build_pod_template(migration: Migration, injection: Injection, labels: dict[
 
 def _pod_spec(migration: Migration, injection: Injection) -> Object:
     spec: Object = overlay(_our_pod(), _with_sidecars(migration.template.get("spec") or {}))
-    spec["initContainers"] = [_injector(injection), *(_hardened(c) for c in spec.get("initContainers") or ())]
+    spec["initContainers"] = [
+        _injector(injection, migration.runner_resources),
+        *(_hardened(c) for c in spec.get("initContainers") or ()),
+    ]
     main = next(container for container in spec["containers"] if container["name"] == MIGRATE)
     spec["containers"] = [_fixed(main, migration)]
     spec["volumes"] = [
@@ -88,14 +99,14 @@ def _with_sidecars(given: Any) -> Object:
     return {**given, "containers": mains, "initContainers": [*inits, *sidecars]}
 
 
-def _injector(injection: Injection) -> Object:
+def _injector(injection: Injection, resources: Mapping[str, Any] | None) -> Object:
     pull = {"imagePullPolicy": injection.pull_policy} if injection.pull_policy else {}
     return {
         "name": INJECTOR,
         "image": injection.image,
         **pull,
         "command": ["cp", RUNNER_IN_OPERATOR_IMAGE, RUNNER],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        "resources": dict(injection.resources if resources is None else resources),
         "securityContext": {**_restricted(), "readOnlyRootFilesystem": True},
         "volumeMounts": [{"name": INJECTOR, "mountPath": "/lockgate"}],
     }

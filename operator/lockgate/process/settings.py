@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lockgate import __version__
+from lockgate.job.pod_template import RESOURCES
 
 __all__ = ["Settings", "parse"]
 
@@ -22,6 +25,8 @@ class Settings:
     image: str
     """Reference of the image that carries the runner: the operator's own."""
     image_pull_policy: str
+    runner_resources: Mapping[str, Any]
+    """Requests and limits of the init container that brings the runner."""
     pod_namespace: str
     pod_name: str
     leader_election: bool
@@ -47,6 +52,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         namespaces=tuple(sorted({name.strip() for name in given.namespaces.split(",") if name.strip()})),
         image=given.image,
         image_pull_policy=given.image_pull_policy,
+        runner_resources=given.runner_resources,
         pod_namespace=given.pod_namespace,
         pod_name=given.pod_name,
         leader_election=given.leader_election,
@@ -86,6 +92,13 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         type=_listed("Always", "IfNotPresent", "Never"),
         default=env("LOCKGATE_OPERATOR_IMAGE_PULL_POLICY") or "IfNotPresent",
         help="for that init container (LOCKGATE_OPERATOR_IMAGE_PULL_POLICY)",
+    )
+    add(
+        "--runner-resources",
+        type=_resources,
+        metavar="JSON",
+        default=env("LOCKGATE_RUNNER_RESOURCES") or json.dumps(RESOURCES),
+        help="requests and limits of that init container (LOCKGATE_RUNNER_RESOURCES)",
     )
     add("--pod-namespace", default=env("POD_NAMESPACE") or "default", help="where the Lease is (POD_NAMESPACE)")
     add("--pod-name", default=env("POD_NAME") or env("HOSTNAME") or "lockgate-operator", help="own name (POD_NAME)")
@@ -136,6 +149,16 @@ class _listed:  # noqa: N801 - used like a function
         if text.lower() not in self._words:
             raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(self._words.values())}")
         return self._words[text.lower()]
+
+
+def _resources(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, dict) for value in found.values()):
+        raise argparse.ArgumentTypeError(f'{text!r} is not JSON such as {{"limits": {{"memory": "64Mi"}}}}')
+    return found
 
 
 def _switch(text: str) -> bool:

@@ -25,6 +25,7 @@ OPERATOR_RIGHTS = {
     ("", "pods/log"): {"get"},
     ("events.k8s.io", "events"): {"create", "list", "patch"},
 }
+RUNNER = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
 LEADER_RIGHTS = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
 POLICIES = {("MutatingAdmissionPolicy", "gate.lockgate.dev"), ("MutatingAdmissionPolicy", "open.lockgate.dev")}
 
@@ -217,6 +218,7 @@ def test_the_operator_is_told_what_it_needs_and_nothing_else(render: Render) -> 
         "LOCKGATE_NAMESPACES": "",
         "LOCKGATE_OPERATOR_IMAGE": image,
         "LOCKGATE_OPERATOR_IMAGE_PULL_POLICY": "Always",
+        "LOCKGATE_RUNNER_RESOURCES": json.dumps(RUNNER, separators=(",", ":"), sort_keys=True),
         "LOCKGATE_LEADER_ELECTION": "true",
         "LOCKGATE_LEASE_NAME": "lockgate",
         "LOCKGATE_LOG_FORMAT": "json",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lockgate.job.manifests import build_job
 from lockgate.job.overlay import overlay
-from lockgate.job.pod_template import Injection
+from lockgate.job.pod_template import RESOURCES, Injection
 from lockgate.resource import parse
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -75,6 +75,16 @@ def test_the_job_is_as_in_the_golden_file(shape: str) -> None:
         path.write_text(text)
 
     assert text == path.read_text()
+
+
+def test_the_init_container_gets_what_the_resource_says_in_place_of_the_operators_value() -> None:
+    resources = {"requests": {"memory": "128Mi"}}
+
+    assert pod()["initContainers"][0]["resources"] == RESOURCES
+    assert set(RESOURCES) == {"requests", "limits"}
+    assert pod(runner={"resources": resources})["initContainers"][0]["resources"] == resources
+    assert pod(runner={"resources": {}})["initContainers"][0]["resources"] == {}
+    assert pod(runner={})["initContainers"][0]["resources"] == RESOURCES
 
 
 names = st.sampled_from(["migrate", "lockgate", "proxy", "HOME", "DATABASE_URL", "LOCKGATE_TARGET", "x"])

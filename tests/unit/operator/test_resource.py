@@ -43,6 +43,7 @@ DIRECT = {**SPEC["database"], "directUrlFrom": {"secretKeyRef": {"name": "shop-d
         {"alembic": {"fastPath": "Never"}},
         {"checks": [{"sql": {"query": "SELECT true"}}]},
         {"template": {"spec": {"serviceAccountName": "shop"}}},
+        {"runner": {"resources": {"limits": {"cpu": "1"}}}},
         {"annotations": {"lockgate.dev/retry": "1"}},
     ],
     ids=str,
@@ -72,6 +73,45 @@ def test_what_does_not_change_the_run_keeps_its_id(change: dict[str, Any]) -> No
 def test_the_id_of_a_run_is_fixed_for_ever() -> None:
     """Another value would make every resource of every cluster run again when the operator is upgraded."""
     assert run_id() == "1b81f69995"
+
+
+def test_nothing_is_filled_in_inside_a_list_that_somebody_else_wrote() -> None:
+    """It would be another list than was applied: `kubectl apply` and Argo CD would change it back, each time."""
+
+    def filled(schema: Any, path: str, *, inside: bool) -> list[str]:
+        if not isinstance(schema, dict):
+            return []
+        found = [path] if inside and "default" in schema else []
+        for name, inner in schema.get("properties", {}).items():
+            found += filled(inner, f"{path}.{name}", inside=inside)
+        found += filled(schema.get("additionalProperties"), f"{path}[*]", inside=inside)
+        return found + filled(schema.get("items"), f"{path}[]", inside=True)
+
+    (version,) = yaml.safe_load(CRD.read_text())["spec"]["versions"]
+    assert filled(version["schema"]["openAPIV3Schema"], "", inside=False) == []
+
+
+def test_a_check_that_says_its_default_is_the_same_check() -> None:
+    short: list[dict[str, Any]] = [
+        {"name": "orders", "sql": {"query": "SELECT true"}},
+        {"http": {"url": "http://shop"}},
+        {"command": {"command": ["true"]}},
+        {"indexes": {}},
+    ]
+    long: list[dict[str, Any]] = [
+        {"name": "orders", "sql": {"query": "SELECT true", "expect": "true"}},
+        {"http": {"url": "http://shop", "status": 200, "timeout": "5s"}},
+        {"command": {"command": ["true"], "timeout": "30s"}},
+        {"indexes": {}},
+    ]
+
+    def checks(value: list[dict[str, Any]]) -> tuple[Any, ...]:
+        metadata = {"name": "shop", "namespace": "default"}
+        return parse({"metadata": metadata, "spec": {**SPEC, "checks": value}}).checks
+
+    assert checks(short) == checks(long) == tuple(long)
+    assert run_id(checks=short) == run_id(checks=long)
+    assert run_id(checks=short) != run_id(checks=[*short[:1]])
 
 
 def test_the_defaults_are_those_of_the_crd() -> None:

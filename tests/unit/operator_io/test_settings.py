@@ -19,6 +19,7 @@ def test_the_environment_is_enough() -> None:
         | {
             "LOCKGATE_NAMESPACES": "shop, web,,shop",
             "LOCKGATE_OPERATOR_IMAGE_PULL_POLICY": "Never",
+            "LOCKGATE_RUNNER_RESOURCES": '{"limits":{"memory":"64Mi"}}',
             "LOCKGATE_LEADER_ELECTION": "False",
             "LOCKGATE_LISTEN": "[::]:9000",
             "LOCKGATE_LOG_FORMAT": "text",
@@ -30,6 +31,7 @@ def test_the_environment_is_enough() -> None:
     assert settings.namespaces == ("shop", "web")
     assert settings.image == "registry.example.com/lockgate:1"
     assert settings.image_pull_policy == "Never"
+    assert settings.runner_resources == {"limits": {"memory": "64Mi"}}
     assert settings.leader_election is False
     assert (settings.host, settings.port) == ("::", 9000)
     assert (settings.log_format, settings.log_level) == ("text", "DEBUG")
@@ -43,6 +45,7 @@ def test_defaults_are_for_a_cluster() -> None:
     assert (settings.host, settings.port) == ("0.0.0.0", 8080)
     assert settings.log_format == "json"
     assert settings.workers == 4
+    assert set(settings.runner_resources) == {"requests", "limits"}
 
 
 def test_a_flag_wins_over_the_environment() -> None:
@@ -56,6 +59,7 @@ def test_a_flag_wins_over_the_environment() -> None:
     [
         ([], {}, "LOCKGATE_OPERATOR_IMAGE"),
         ([], IMAGE | {"LOCKGATE_LEADER_ELECTION": "maybe"}, "neither true nor false"),
+        ([], IMAGE | {"LOCKGATE_RUNNER_RESOURCES": '{"limits": 1}'}, "is not JSON such as"),
         ([], IMAGE | {"LOCKGATE_LOG_FORMAT": "xml"}, "none of json, text"),
         ([], IMAGE | {"LOCKGATE_LOG_LEVEL": "loud"}, "none of DEBUG"),
         ([], IMAGE | {"LOCKGATE_OPERATOR_IMAGE_PULL_POLICY": "Sometimes"}, "none of Always"),
