@@ -7,6 +7,7 @@ asks the server, so that a decision never rests on something stale. Only kopf's 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +21,9 @@ __all__ = ["DATABASE_MIGRATION", "EVENT", "JOB", "LEASE", "POD", "Cluster", "Kin
 Objects = list[Object]
 """As a name, because `Cluster.list` hides the builtin from what follows it in the class."""
 
-APPLY = "application/apply-patch+yaml"
+APPLY = "application/apply-patch+yaml; charset=utf-8"
+"""With the charset, the client library leaves the text as it is given."""
+NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 CHUNK = 500
 LOG_CAP = 4 * 1024 * 1024
 """Bytes of a log the kubelet may send; its own limit cuts off the end, and the end is what we want."""
@@ -66,7 +69,7 @@ class Cluster:
         query = {"fieldManager": self._field_manager, "force": "true"}
         path = _path(kind, namespace, name, "status")
         call = _call("patch", kind, namespace, name, "status")
-        return _object(await self._send(call, "PATCH", path, query=query, body=body, content_type=APPLY))
+        return _object(await self._send(call, "PATCH", path, query=query, body=_yaml(body), content_type=APPLY))
 
     async def patch(
         self, kind: Kind, namespace: str, name: str, body: Any, *, content_type: str = "application/merge-patch+json"
@@ -155,6 +158,12 @@ def _path(kind: Kind, namespace: str | None, name: str = "", subresource: str = 
     parts = [root, *kind.api_version.split("/"), *(("namespaces", namespace) if namespace else ()), kind.plural]
     parts += [part for part in (name, subresource) if part]
     return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _yaml(body: Object) -> str:
+    """Return JSON that is YAML too, as which an apply is read: there two escapes are no way to write an emoji."""
+    text = json.dumps(body, ensure_ascii=False)
+    return NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _object(content: bytes) -> Object:

@@ -93,7 +93,7 @@ class ApiServer:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: dict[str, Any] | list[Any] | None = None,
+        body: dict[str, Any] | list[Any] | str | None = None,
         content_type: str = "application/json",
         timeout: float,
     ) -> bytes:

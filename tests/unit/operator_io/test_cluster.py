@@ -9,6 +9,7 @@ from pathlib import Path
 
 import certifi
 import pytest
+import yaml
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import incluster_config
@@ -32,6 +33,7 @@ from lockgate.errors import (
 class Recorded:
     def __init__(self, method: str, path: str, query: dict[str, str], headers, body: str) -> None:
         self.method, self.path, self.query, self.headers = method, path, query, headers
+        self.text = body
         self.body = json.loads(body) if body else None
 
 
@@ -95,8 +97,16 @@ async def test_a_status_is_applied_by_its_own_field_manager(api: Api, cluster: C
     assert request.method == "PATCH"
     assert request.path.endswith("/databasemigrations/shop/status")
     assert request.query == {"fieldManager": "lockgate", "force": "true"}
-    assert request.headers["Content-Type"] == "application/apply-patch+yaml"
+    assert request.headers["Content-Type"].startswith("application/apply-patch+yaml;")
     assert request.body == body
+
+
+async def test_an_applied_text_is_yaml_whatever_is_in_it(api: Api, cluster: Cluster) -> None:
+    body = {"status": {"step": "1/1 d41 \U0001f600 caf\u00e9 \u0085\u2028\ufeff\x7f\x00 end"}}
+    await cluster.apply_status(DATABASE_MIGRATION, "ns", "shop", body)
+    (request,) = api.requests
+    assert request.body == body
+    assert yaml.safe_load(request.text) == body
 
 
 async def test_a_created_object_must_consist_of_known_fields(api: Api, cluster: Cluster) -> None:
