@@ -44,8 +44,9 @@ _HEADER = re.compile(
 )
 _GAP = r"(?:\s{0,99}(?:/\*[^*]{0,99}\*/|--[^\n]{0,99}\n)){0,9}\s{0,99}"
 """What SQL allows between two words."""
+_SQL_TEXT = r"'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\\?\Z)"
 _SQL_LITERAL = (
-    r"(?:(?:\b[en]|\bu&)?'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\\?\Z)|(?:\bu&)?\"[^\"]*(?:\"|\Z)"
+    rf"(?:(?:\b[en]|\bu&)?{_SQL_TEXT}(?:{_GAP}{_SQL_TEXT}){{0,99}}|(?:\bu&)?\"[^\"]*(?:\"|\Z)"
     r"|\$(?P<tag>(?:[^\W\d]\w{0,60})?)\$.*?(?:\$(?P=tag)\$|\Z))"
 )
 _SQL_PASSWORD = re.compile(
@@ -62,7 +63,7 @@ _DETAIL = re.compile(r"(?P<before>\b(?:DETAIL|CONTEXT|STATEMENT|LINE \d{1,9}): {
 """Where PostgreSQL's drivers show values of a row, or the statement."""
 _ROW = re.compile(
     r"(?P<before>\bFailing row contains |\([^()\n]{1,500}\)=|\binvalid input (?:syntax|value) for [^:\n]{1,200}: )"
-    r"(?:\([^\n]*\)|\"[^\n]*\")"
+    r"(?:\([^\n]*\)|\([^\n]*|\"[^\n]*\"|\"[^\n]*)"
 )
 _SUSPECT = re.compile(rf"://|{SECRET_NAME}|identified|authorization|bearer|mysql|mariadb|curl\b", re.IGNORECASE)
 """What each of the first contains, and most texts do not."""

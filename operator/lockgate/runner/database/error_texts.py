@@ -23,11 +23,11 @@ LONGEST_STATEMENT = 1_000_000
 """Characters of a statement in which literals are looked for."""
 
 _OF_SYNTAX = ("42601", "42602")
-_OPENING = "\"'`\u00bb\u00ab\u201c\u201e\u201a\u2039\u300c"
-_CLOSING = "\"'`\u00ab\u00bb\u201c\u201d\u2018\u203a\u300d"
+_OPENING = '"\u00bb\u00ab\u201c\u201e\u201a\u2039\u300c'
+_CLOSING = '"\u00ab\u00bb\u201c\u201d\u2018\u203a\u300d'
 """Quotes of the languages in which PostgreSQL speaks."""
-_LAST_QUOTED = re.compile(rf"(?<=[:\uff1a] )[{_OPENING}].*[{_CLOSING}]", re.DOTALL)
 _QUOTED = re.compile(rf"[{_OPENING}](?P<inside>[^{_OPENING}{_CLOSING}]*)[{_CLOSING}]")
+_BEFORE_VALUE = re.compile(rf"[:\uff1a] (?=[{_OPENING}])")
 _AROUND = re.compile(rf"[{_OPENING}](?P<inside>.*)[{_CLOSING}]", re.DOTALL)
 _CREDENTIALS = re.compile(r"\b(?:PASSWORD|IDENTIFIED|SECRET|TOKEN)\b", re.IGNORECASE)
 
@@ -39,15 +39,24 @@ def shown_text(text: str, state: str, errors: Iterable[BaseException], dialect: 
     """
     statement, values = _sent(errors, dialect)
     code = code_of(statement, dialect) if statement else None
-    if state.startswith("22"):
-        text = _QUOTED.sub(lambda found: _named(found, code), _LAST_QUOTED.sub(f'"{MASK}"', text))
-    elif state in _OF_SYNTAX:
-        text = _AROUND.sub(lambda found: _word(found, code), text)
     if not _is_about_names(state):
         for value in values:
             if value in text and not (code is not None and value in code):
                 text = text.replace(value, MASK)
+    if state.startswith("22"):
+        text = _without_quoted(text, code)
+    elif state in _OF_SYNTAX:
+        text = _AROUND.sub(lambda found: _word(found, code), text)
     return _cut(masked(text))
+
+
+def _without_quoted(text: str, code: str | None) -> str:
+    """Mask what an error about data quotes; what stands before a colon with a value can be the name of a setting."""
+    colon = _BEFORE_VALUE.search(text)
+    if colon is None:
+        return _AROUND.sub(lambda found: _named(found, code), text)
+    names, value = text[: colon.end()], text[colon.end() :]
+    return _QUOTED.sub(lambda found: _named(found, code), names) + _AROUND.sub(f'"{MASK}"', value)
 
 
 def _is_about_names(state: str) -> bool:
