@@ -17,6 +17,7 @@ from lockgate.errors import (
     TransactionPooler,
     UnsupportedDatabase,
 )
+from lockgate.runner.database.address import direct_address
 from lockgate.runner.database.backends import backend_of
 from lockgate.runner.database.backends.file_lock import FileLock, read_holder
 from lockgate.runner.database.backends.mysql import commits_by_itself, judge_server
@@ -204,6 +205,34 @@ def test_messages_of_mysql_are_repeated_without_values_of_rows(message, shown):
 )
 def test_a_url_of_another_database_gets_a_driver_that_the_image_has(url, installed, driver):
     assert own_url(url, default_driver="psycopg", installed=installed.__contains__).drivername == driver
+
+
+@pytest.mark.parametrize(
+    "scheme", ["postgresql", "postgresql+psycopg", "postgresql+asyncpg", "mysql+pymysql", "mariadb"]
+)
+@pytest.mark.parametrize(
+    "user", ["shop:Pa@Hunter2", "shop:@Hunter2", "shop:Pa/@?Hunter2", "shop:Pa@Hunter2/x", "@:Hunter2@"]
+)
+def test_an_at_sign_that_is_not_written_as_in_urls_is_named_and_nothing_of_it_is_shown(scheme, user):
+    url = f"{scheme}://{user}@db:5432/shop"
+    with pytest.raises(InvalidConfiguration, match="%40") as caught:
+        own_url(url, default_driver="psycopg", installed=lambda _name: True)
+
+    assert direct_address(url, lambda _name: True) is None
+    assert "Hunter" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://sh@op:Pa/?#ss@db/shop",
+        "postgresql://shop:x@db/sh@op",
+        "postgresql://db/shop?user=ann@example.com&options=-c%20a.b%3Dc@d",
+        "sqlite:////srv/a@b/shop.db",
+    ],
+)
+def test_an_at_sign_that_can_be_read_stays(url):
+    assert own_url(url, default_driver="psycopg", installed=lambda _name: True)
 
 
 @pytest.mark.parametrize("url", ["mysql://db/shop", "mysql+pymysql://db/shop", "sqlite:///shop.db"])

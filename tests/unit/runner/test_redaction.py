@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from planted_secrets import in_urls, pieces, secrets
 
 from lockgate.report import Applied, CheckResult, Failure, Progress, Report, report_line
-from lockgate.runner.output.redaction import MASK, Redactor
+from lockgate.runner.output.masked_streams import masked_streams
+from lockgate.runner.output.redaction import MASK, Redactor, secrets_of_environment
 from lockgate.runner.sql.values import without_values
 
 passwords = st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=4, max_size=30).filter(
@@ -113,3 +116,69 @@ def test_a_word_without_end_is_redacted_as_any_other(word):
     text = f"{word * (200_000 // len(word))} password=s3cret"
 
     assert Redactor()(text).endswith("password=***")
+
+
+def test_passwords_tokens_and_urls_of_the_environment_are_secrets_of_the_run():
+    environ = {
+        "PGPASSWORD": "pw",
+        "STRIPE_API_KEY": "sk_live_1",
+        "SHOP_TOKEN": "Hunter-22",
+        "CACHE": "redis://:Hun/ter33@cache:6379/0",
+        "PWD": "/srv/shop-1",
+        "OLDPWD": "/srv/Shop-2",
+        "SORT_KEY": "created_at",
+        "TLS_KEY": "/etc/tls/key.pem",
+        "POSTGRES_PASSWORD": "postgres",
+        "HOME": "/home/Shop-3",
+    }
+
+    redact = Redactor(secrets_of_environment(environ))
+
+    assert redact("psql: pw, sk_live_1, Hunter-22 and Hun/ter33 refused") == "psql: ***, ***, *** and *** refused"
+    for text in (
+        "/srv/shop-1 /srv/Shop-2 /home/Shop-3",
+        "ordered by created_at",
+        "/etc/tls/key.pem",
+        "the postgres role",
+    ):
+        assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://shop:Pa@Hunter2@db/shop", 'could not translate host name "Hunter2@db" to address'),
+        ("postgresql://shop:Pa/Hunter2@db/shop", "invalid port number: Pa/Hunter2"),
+        ("postgresql://shop:Pa?Hunter2#x@db/shop", "Pa?Hunter2#x"),
+        ("postgresql://db/shop?user=a&password=Hunter2", "login of a with Hunter2"),
+        ("postgresql://db/shop?options=-c%20app.password%3DHunter2", "unrecognized value Hunter2"),
+        ("postgresql://shop:%48unter2@db/shop", "Hunter2 and %48unter2"),
+        ("postgresql://shop:Hunter2 @db/shop", "'Hunter2'"),
+        ("mysql://db/shop?ssl_key=Hunter2", "cannot read Hunter2"),
+        ("host=db password='Hunter2 it\\'s' dbname=shop", "Hunter2 it's is wrong"),
+        ("postgresql://shop:correct Hunter2 battery@db/shop", "refused: correct Hunter2 ..."),
+    ],
+)
+def test_the_password_of_a_url_is_found_wherever_it_stands_and_however_it_comes_back(url, said):
+    assert "Hunter2" not in Redactor([url])(said)
+    assert "Hunter2" not in Redactor([url])(url)
+
+
+@given(password=secrets, said=st.sampled_from(["'{}'", "{}", "...{}...", "x={}"]))
+def test_a_password_is_masked_as_any_tool_writes_it(password, said):
+    redact = Redactor([f"postgresql://shop:{quote(password, safe='')}@db/shop"])
+
+    for spelling in in_urls(password):
+        assert not any(piece in redact(said.format(spelling)) for piece in pieces(spelling)), spelling
+
+
+def test_what_is_printed_is_searched_for_the_secrets_of_the_run_alone(capsys):
+    redact = Redactor(["postgresql://shop:Hunter2@db/shop"])
+    before = sys.stdout
+    with masked_streams(redact.known):
+        print("password=x, Hunter2")
+        sys.stderr.writelines(["Hunter2", "\n"])
+        assert sys.stdout.encoding == before.encoding
+
+    assert sys.stdout is before
+    assert capsys.readouterr() == ("password=x, ***\n", "***\n")

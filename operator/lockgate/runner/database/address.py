@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-__all__ = ["LIBPQ_ONLY", "Address", "direct_address", "read_address"]
+__all__ = ["LIBPQ_ONLY", "Address", "direct_address", "has_stray_at", "read_address"]
 
 # The expression of sqlalchemy.engine.url.
 _URL = re.compile(
@@ -65,7 +65,7 @@ def read_address(text: str) -> Address | None:
     part = found.groupdict(default="")
     backend, _, driver = part["name"].partition("+")
     pairs = parse_qsl(part["query"])
-    if "@" in part["host"]:
+    if has_stray_at(text):
         return None  # `own_url` says what is wrong with it
     if len(dict(pairs)) != len(pairs) or not (part["port"] or "0").isdecimal():
         return None
@@ -81,6 +81,15 @@ def read_address(text: str) -> Address | None:
         database=part["database"],
         query=dict(pairs),
     )
+
+
+def has_stray_at(text: str) -> bool:
+    """Say whether a raw ``@`` in a password has made its end the host, the name of the database or a parameter."""
+    found = _URL.match(text.strip())
+    part = found.groupdict(default="") if found else {"host": "", "database": "", "query": ""}
+    if "@" in part["host"] or "/" in part["database"].partition("@")[2]:
+        return True
+    return any("@" in pair and "=" not in pair.partition("@")[0] for pair in part["query"].split("&"))
 
 
 def direct_address(text: str, installed: Callable[[str], bool]) -> Address | None:

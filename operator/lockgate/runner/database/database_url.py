@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lockgate.errors import DriverNotInstalled, InvalidConfiguration, UnsupportedDatabase
-from lockgate.runner.database.address import LIBPQ_ONLY, read_address
+from lockgate.runner.database.address import LIBPQ_ONLY, has_stray_at, read_address
 from lockgate.runner.database.backends import KINDS
 
 if TYPE_CHECKING:
@@ -58,16 +58,16 @@ def own_url(text: str, *, default_driver: str, installed: Callable[[str], bool])
             advice="Write it like postgresql+psycopg://host:5432/name, with user:password@ before the host;"
             " an @ in them is written %40.",
         ) from None
-    if "@" in (url.host or ""):
-        raise InvalidConfiguration(
-            "The database URL has more than one @ before the host.",
-            advice="An @ in the user name or the password is written %40.",
-        )
     backend, _, driver = url.drivername.partition("+")
     kind = KINDS.get(backend)
     if kind is None:
         raise UnsupportedDatabase(
             f"The database URL names {backend!r}.", advice="Lockgate migrates PostgreSQL, MySQL, MariaDB and SQLite."
+        )
+    if kind != "sqlite" and has_stray_at(text):
+        raise InvalidConfiguration(
+            "The database URL has more than one @ before the host.",
+            advice="An @ in the user name or the password is written %40.",
         )
     order = (default_driver, *_ORDER[kind]) if kind == "postgresql" else _ORDER[kind]
     # mysqlclient is what SQLAlchemy takes where no driver is named, so its name says little about the image.

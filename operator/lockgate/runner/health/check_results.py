@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lockgate.masking import masked
@@ -15,14 +15,14 @@ NAMED = 10
 """A message names so many findings; of the others it gives the number."""
 
 
-def sql_result(check: SqlCheck, rows: list[tuple[Any, ...]]) -> CheckResult:
-    """Compare the first column of the first row with what is expected."""
+def sql_result(check: SqlCheck, rows: list[tuple[Any, ...]], redact: Callable[[str], str] = masked) -> CheckResult:
+    """Compare the first column of the first row with what is expected; what is found is redacted before it is cut."""
     if not rows or not rows[0]:
         return CheckResult(check.name, passed=False, message=f"expected {check.expect}, the query returned no row")
     found = as_text(rows[0][0])
     if found == check.expect:
         return CheckResult(check.name, passed=True)
-    return CheckResult(check.name, passed=False, message=f"expected {check.expect}, found {masked(found)[:200]}")
+    return CheckResult(check.name, passed=False, message=f"expected {check.expect}, found {redact(found)[:200]}")
 
 
 def index_result(

@@ -75,7 +75,7 @@ def check_drift(
         # As for every check: a lost connection or a lock says nothing about the schema.
         if known.retryable and not is_refused_write(found.error):
             raise known from found.error
-        return CheckResult(check.name, passed=False, message=_trouble(found.error, project, redact(sessions.failed)))
+        return CheckResult(check.name, passed=False, message=_trouble(found.error, project, sessions.failed, redact))
     if found.ahead:
         return CheckResult(check.name, passed=True, message="not compared: the database is ahead of this image")
     message = drift_message(check, found)
@@ -196,10 +196,12 @@ def _covers(entry: str, difference: Difference) -> bool:
     return re.search(rf"(?<!\w){re.escape(entry)}(?!\w)", difference.sentence) is not None
 
 
-def _trouble(error: BaseException, project: Project, statement: str) -> str:
+def _trouble(error: BaseException, project: Project, statement: str, redact: Redactor) -> str:
     """Say why the comparison did not come to an end."""
     if is_refused_write(error):
-        return f"env.py writes to the database by itself, which this check does not let it do: {statement[:200]}"
+        return (
+            f"env.py writes to the database by itself, which this check does not let it do: {redact(statement)[:200]}"
+        )
     said = str(error).splitlines()[0] if isinstance(error, CommandError) and str(error) else brief(error)
     place = where(error, project.folders)
-    return f"env.py failed when it was run again{f' ({place})' if place else ''}: {said[:300]}"
+    return f"env.py failed when it was run again{f' ({place})' if place else ''}: {redact(said)[:300]}"

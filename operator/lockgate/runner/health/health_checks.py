@@ -127,7 +127,7 @@ def _ask(
         return constraint_result(check, before.unvalidated_constraints, unvalidated_constraints(connection))
     if isinstance(check, ExistsCheck):
         return exists_result(check, _missing(check, connection))
-    return sql_result(check, connection.verbatim(check.query))
+    return sql_result(check, connection.verbatim(check.query), surroundings.redact)
 
 
 def _missing(check: ExistsCheck, connection: OwnConnection) -> list[str]:

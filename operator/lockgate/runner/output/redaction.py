@@ -26,7 +26,7 @@ _CONNECTION_STRING = re.compile(
 )
 """A parameter as libpq's connection strings have it."""
 _SECRET_VARIABLE = re.compile(
-    r"(?:PASSWORD|PASSWD|PASSPHRASE|_PWD|_PASS|SECRET|TOKEN|CREDENTIALS?|(?:API|ACCESS|SECRET|PRIVATE|SIGNING)_?KEY)$",
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|_PWD|_PASS|SECRET|TOKEN|CREDENTIALS?|KEY)$",
     re.IGNORECASE,
 )
 _OF_DRIVERS = ("PGPASSWORD", "MYSQL_PWD")
@@ -47,7 +47,7 @@ def secrets_of_environment(environ: Mapping[str, str]) -> tuple[str, ...]:
 def _is_secret(name: str, value: str) -> bool:
     if name in _OF_DRIVERS or _HAS_PASSWORD.search(value):
         return True
-    return bool(_SECRET_VARIABLE.search(name)) and len(value) >= SHORTEST and not re.fullmatch(r"/\S*|[a-z]+", value)
+    return bool(_SECRET_VARIABLE.search(name)) and len(value) >= SHORTEST and not re.fullmatch(r"/\S*|[a-z_]+", value)
 
 
 class Redactor:

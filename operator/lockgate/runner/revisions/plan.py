@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import DatabaseAhead, InvalidRevisions, LockgateError
+from lockgate.masking import masked
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
@@ -57,7 +58,7 @@ def _unreadable(error: BaseException) -> InvalidRevisions:
     if isinstance(error, KeyError):  # what Alembic raises then
         said = f"one of them builds on {error}, which none of them is"
     return InvalidRevisions(
-        f"The revision files cannot be read: {said}"[:500] + ".",
+        f"The revision files cannot be read: {masked(said)}"[:500] + ".",
         advice="`alembic history` or `alembic upgrade --sql` in this image shows the same.",
     )
 

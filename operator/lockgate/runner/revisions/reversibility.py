@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from lockgate.masking import masked
+
 __all__ = ["Reversal", "differs_only_in_downgrade", "reads_files", "reversal"]
 
 
@@ -81,7 +83,7 @@ def _raised(body: list[ast.stmt]) -> str:
     """Return what the function raises whenever it is called, or nothing."""
     for node in body:
         if isinstance(node, ast.Raise):
-            return ast.unparse(node.exc)[:120] if node.exc else "an error"
+            return masked(ast.unparse(node.exc))[:120] if node.exc else "an error"
         if any(isinstance(inner, ast.Return) for inner in ast.walk(node)):
             return ""
     return ""
