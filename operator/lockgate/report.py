@@ -113,6 +113,8 @@ class Report:
     lock_wait_seconds: float = 0.0
     seconds: float = 0.0
     attempts: int = 1
+    transactions: str = ""
+    """``PerRevision`` or ``AsEnvironment``: how the revisions were committed; empty where env.py was not run."""
     warnings: tuple[str, ...] = ()
     truncated: bool = False
     """True where the termination message had to leave something out: the whole report is the log's last line."""

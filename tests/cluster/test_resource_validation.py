@@ -179,6 +179,7 @@ FULL: dict[str, Any] = {
         "baseline": "8a1c2d3e4f50",
         "baselineTables": ["orders", "audit.events"],
         "fastPath": "Never",
+        "transactions": "AsEnvironment",
     },
     "policy": {"downgrade": "Allow", "databaseAhead": "Block", "halfApplied": "Resume"},
     "lock": {"wait": "1h30m", "standbys": 2},

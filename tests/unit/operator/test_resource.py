@@ -39,6 +39,7 @@ DIRECT = {**SPEC["database"], "directUrlFrom": {"secretKeyRef": {"name": "shop-d
         {"policy": {"databaseAhead": "Block"}},
         {"policy": {"halfApplied": "Resume"}},
         {"alembic": {"baseline": "8a1c2d3e4f50"}},
+        {"alembic": {"transactions": "AsEnvironment"}},
         {"alembic": {"baselineTables": ["orders"]}},
         {"alembic": {"fastPath": "Never"}},
         {"checks": [{"sql": {"query": "SELECT true"}}]},

@@ -45,22 +45,15 @@ from lockgate.runner.records.lineage import merged
 from lockgate.runner.revisions.plan import ahead, ancestors, graph
 
 AT_CONNECT = 'connection to server at "127.0.0.1", port 5432 failed:'
-NOTHING = {"error": None, "pending": 0, "moved": False, "more": False, "configured": True}
+NOTHING = {"error": None, "pending": 0, "configured": True}
 
 
 def test_an_entry_that_leaves_nothing_pending_is_done():
     assert judge(**NOTHING).done
 
 
-def test_an_entry_that_left_more_on_purpose_and_moved_is_entered_again_without_counting():
-    verdict = judge(**{**NOTHING, "pending": 2, "more": True, "moved": True})
-
-    assert (verdict.retry, verdict.counts) == (True, False)
-
-
-@pytest.mark.parametrize("more", [True, False])
-def test_an_entry_that_did_not_move_is_no_progress(more):
-    assert isinstance(judge(**{**NOTHING, "pending": 2, "more": more}).error, NoProgress)
+def test_an_entry_that_leaves_something_pending_without_an_error_is_no_progress():
+    assert isinstance(judge(**{**NOTHING, "pending": 2}).error, NoProgress)
 
 
 def test_an_entry_that_ran_nothing_is_no_progress():

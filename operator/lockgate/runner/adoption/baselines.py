@@ -53,6 +53,7 @@ class Survey:
     """Looks: which version tables are configured, what is in them, which tables there are."""
 
     upward = True
+    only_looks = True
     destination = "heads"
 
     def __init__(self, project: Project) -> None:
@@ -79,6 +80,8 @@ class Survey:
 
 class Stamp(Survey):
     """Writes the version of a database that has been found to be at some revisions, and looks again before."""
+
+    only_looks = False
 
     def __init__(self, project: Project, revisions: tuple[str, ...], wanted: dict[Name, set[str] | None]) -> None:
         super().__init__(project)

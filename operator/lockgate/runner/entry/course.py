@@ -20,6 +20,10 @@ class Course(Protocol):
         """Whether revisions are applied, or taken back."""
 
     @property
+    def only_looks(self) -> bool:
+        """Whether nothing is applied, so that what env.py does besides is rolled back where that can be."""
+
+    @property
     def destination(self) -> str:
         """What env.py is told about where the run goes."""
 

@@ -70,6 +70,7 @@ class Downgrade:
         self._named = configuration.destination
         self._narrator = narrator
         self._approved = approved
+        self.only_looks = approved is None
         self._assembled: dict[int, tuple[Seen, Assembled]] = {}
         self.destination = configuration.destination or configuration.target
         self.planned: tuple[Undo, ...] = ()

@@ -1,7 +1,8 @@
 """One entry into env.py, which is never edited: what happens when it calls ``context.configure()``, and each revision.
 
-There the connection arrives that env.py migrates over: it gets the fence and the settings, and Alembic gets one
-transaction per revision and a last look before each commit. Alembic calls `EnvironmentEntry.steps` for the work.
+There the connection arrives that env.py migrates over: it gets the fence and the settings, and Alembic gets the
+transactions that `env_transactions` decides on, and a last look before each commit. Alembic calls
+`EnvironmentEntry.steps` for the work.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +20,14 @@ from sqlalchemy import text
 from lockgate.errors import DatabaseUnreachable, LockgateError, MigrationFailed
 from lockgate.report import Applied
 from lockgate.runner.database.dbapi import asking, dbapi_of, send
-from lockgate.runner.entry.arrival import arrive, keep_settings
+from lockgate.runner.entry.arrival import Arrival, arrive, keep_settings
 from lockgate.runner.entry.declared_locking import DeclaredLocking, declared_by
 from lockgate.runner.entry.entering import enter
+from lockgate.runner.entry.env_transactions import Choice, Style, choose
 from lockgate.runner.entry.resuming import look_back
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.entry.transactions import Transactions
 from lockgate.runner.imports import end_imports
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.configuration import Configuration
@@ -74,8 +78,6 @@ class EnvironmentEntry:
         self.failed_revision = ""
         self.failure: BaseException | None = None
         """What a revision raised, which env.py may have swallowed."""
-        self.more = False
-        """env.py holds the transaction: it was left after one revision, so that this one is committed by itself."""
 
     @property
     def course(self) -> Course:
@@ -109,42 +111,68 @@ class EnvironmentEntry:
         callbacks = options.get("on_version_apply") or ()
         own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
         options["on_version_apply"] = (*own, self._before_commit)
-        options["transaction_per_migration"] = True
         environment.run_migrations = functools.partial(self._run_migrations, environment)  # type: ignore[method-assign]  # see `entering`
+        if connection is None:
+            with self._sessions.inputs.alembics_own():
+                EnvironmentContext.configure(environment, connection, *args, **options)
+            return
+        self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
         with self._sessions.inputs.alembics_own():
-            seen = None if connection is None else self._arrived(connection, options)
+            with self._refusing():
+                seen = Seen(self._arrived(connection, options))
+            self._sessions.fenced.append(connection.info)
+            self.seen.append(seen)
             EnvironmentContext.configure(environment, connection, *args, **options)
-        if seen is not None:
-            self._by_context[id(environment.get_context())] = seen
+        self._by_context[id(environment.get_context())] = seen
+        heard = self._sessions.hear(connection)
+        seen.transactions = Transactions(
+            environment.get_context(),
+            lambda: tuple(heard),
+            lambda style: self._about_to_run(seen, connection, options, style, heard),
+            only_looks=self._course.only_looks,
+        )
 
     def _run_migrations(self, environment: EnvironmentContext, **options: Any) -> None:
         """Stand in for EnvironmentContext.run_migrations."""
         with self._sessions.inputs.alembics_own():
             EnvironmentContext.run_migrations(environment, **options)
 
-    def _arrived(self, connection: Any, options: dict[str, Any]) -> Seen:
-        self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
+    def _arrived(self, connection: Any, options: dict[str, Any]) -> Arrival:
+        return arrive(
+            connection,
+            schema=options.get("version_table_schema"),
+            table=options.get("version_table") or "alembic_version",
+            settings=self._sessions.settings,
+            fence_wait=self._fence_wait(),
+            found_held=self._found_held,
+            narrator=self._narrator,
+        )
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Remember what Lockgate refuses: env.py may swallow that."""
         try:
-            arrival = arrive(
-                connection,
-                schema=options.get("version_table_schema"),
-                table=options.get("version_table") or "alembic_version",
-                settings=self._sessions.settings,
-                fence_wait=self._fence_wait(),
-                found_held=self._found_held,
-                narrator=self._narrator,
-            )
+            yield
         except LockgateError as error:
             self.refusal = error
             raise
-        self._sessions.fenced.append(connection.info)
-        self.seen.append(Seen(arrival))
-        return self.seen[-1]
+
+    def _about_to_run(
+        self, seen: Seen, connection: Any, options: dict[str, Any], style: Style, heard: list[str]
+    ) -> Choice:
+        """Decide on the transactions, and look at the session again where env.py has changed something since."""
+        self._sessions.stop_hearing(connection)
+        with self._refusing():
+            choice = choose(self._configuration.transactions, style)
+            if heard:  # another role or schema, perhaps, and so other rights, or another version table
+                again = self._arrived(connection, options)
+                seen.arrival = replace(again, in_transaction=seen.arrival.in_transaction)
+        return choice
 
     def steps(self, rows: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
         """Yield the revisions to apply; what follows a ``yield`` happens when that revision's transaction is over."""
         seen = self._by_context[id(context)]
-        try:
+        with self._refusing():
             seen.ran, seen.rows = True, tuple(map(str, rows))  # a table of bytes is none of Alembic's
             steps = self._course.steps(seen, context)
             for step in steps:
@@ -153,21 +181,17 @@ class EnvironmentEntry:
                 look_back(seen, context, self._course.graph)
                 if steps or not seen.is_ahead:  # what is ahead may be half taken back: this image needs none of it
                     refuse_half_way(seen.earlier, upward=self._course.upward)
-        except LockgateError as error:
-            self.refusal = error
-            raise
-        arrival = seen.arrival
+        arrival, transactions = seen.arrival, seen.transactions
+        assert transactions is not None  # noqa: S101  # Alembic runs what was configured
         messages = [(step.revision.revision, step.doc or "") for step in steps]
         self._narrator.plan(f"{arrival.schema}.{arrival.table}", messages)
         for position, step in enumerate(steps, 1):
             self._interruption.check()
-            seen.following = steps[position].revision.revision if position < len(steps) else ""
+            transactions.is_last = position == len(steps)
+            seen.following = "" if transactions.is_last else steps[position].revision.revision
             self._begin(seen, step, position, context)
             yield step
-            self._finish(seen, position)
-            if arrival.in_transaction and position < len(steps):
-                self.more = True
-                return
+            self._finish(seen, position, context)
 
     def _begin(self, seen: Seen, step: RevisionStep, position: int, context: MigrationContext) -> None:
         revision = step.revision.revision
@@ -188,7 +212,8 @@ class EnvironmentEntry:
         if objection is not None:
             self.failed_revision, self.refusal = revision, objection
             raise objection
-        locks = DeclaredLocking.of(step, context.connection, self._narrator, in_transaction=seen.arrival.in_transaction)
+        is_environments = seen.transactions is not None and seen.transactions.is_environments
+        locks = DeclaredLocking.of(step, context.connection, self._narrator, in_transaction=is_environments)
         locks.wait()
 
         @functools.wraps(function)  # its name is what Alembic logs
@@ -213,10 +238,13 @@ class EnvironmentEntry:
 
         step.migration_fn = observed
 
-    def _finish(self, seen: Seen, position: int) -> None:
-        step = seen.step
+    def _finish(self, seen: Seen, position: int, context: MigrationContext) -> None:
+        step, transactions = seen.step, seen.transactions
         assert step is not None  # noqa: S101  # set by _begin, a line before
         seconds = round(time.monotonic() - seen.started, 3)
+        if transactions is not None and transactions.stays_open:
+            self._sessions.uncommitted(context.connection, lambda: self._still_fenced(seen, context))
+            seen.keep_whole()
         seen.left = ()
         done = seen.done if step.is_upgrade else seen.undone
         done.append(Applied(step.revision.revision, step.doc or "", seconds))
@@ -252,6 +280,18 @@ class EnvironmentEntry:
         if look.may_write and seen.step is not None:
             send(connection, _RECORD, self._record(seen, seen.step))
         self._sessions.unfinished.end(dbapi)
+
+    def _still_fenced(self, seen: Seen, context: MigrationContext) -> None:
+        """Look once more when env.py commits: it has done something since the last revision."""
+        assert context.connection is not None  # noqa: S101  # a revision ran over it
+        arrival, ask = seen.arrival, asking(dbapi_of(context.connection))
+        try:
+            look = arrival.backend.look_again(ask, arrival.fence, self._sessions.settings, arrival.name)
+        except Exception:  # in a failed transaction the commit is a rollback
+            return
+        if not look.fenced:
+            self.refusal = self._without_fence(seen, arrival.backend.session_of(ask), context.connection.info)
+            raise self.refusal
 
     @staticmethod
     def _without_fence(seen: Seen, session: int, info: Mapping[str, Any]) -> LockgateError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lockgate.report import Applied
 from lockgate.runner.entry.arrival import Arrival
+from lockgate.runner.entry.env_transactions import Choice
+from lockgate.runner.entry.transactions import Transactions
 from lockgate.runner.records.statements import Kept, Part
 
 if TYPE_CHECKING:
@@ -15,11 +18,23 @@ if TYPE_CHECKING:
 __all__ = ["Seen"]
 
 
+class Whole(NamedTuple):
+    """A revision that ended well; see `Seen`, which has the same fields."""
+
+    step: RevisionStep
+    part: Part
+    left: tuple[Kept, ...]
+    recorded: bool
+    uncertain: bool
+
+
 @dataclass
 class Seen:
     """One call of ``context.configure()``: a version table, and what was done to it."""
 
     arrival: Arrival
+    transactions: Transactions | None = None
+    """Known once env.py has called ``context.configure()``."""
     rows: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
     planned: int = 0
@@ -53,3 +68,22 @@ class Seen:
     uncertain: bool = False
     """The connection was lost in the commit of the last of them."""
     started: float = 0.0
+    whole: list[Whole] = field(default_factory=list)
+    """Revisions that ended well in a transaction that env.py commits, and had committed a part before."""
+
+    @property
+    def choice(self) -> Choice:
+        """The transactions in which the revisions ran."""
+        return self.transactions.choice if self.transactions is not None else Choice("")
+
+    def keep_whole(self) -> None:
+        """Remember what the revision that ended has committed: the rest of it may still be rolled back."""
+        if self.left and self.step is not None:
+            self.whole.append(Whole(self.step, self.part, self.left, self.recorded, self.uncertain))
+
+    def return_to_half(self, contained: Collection[str]) -> None:
+        """Return to the first revision of which the rest was rolled back; ``contained``: what the database has."""
+        for whole in self.whole:
+            if (whole.part.revision in contained) != (whole.part.direction == "upgrade"):
+                self.step, self.part, self.left, self.recorded, self.uncertain = whole
+                return

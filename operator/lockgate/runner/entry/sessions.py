@@ -12,6 +12,7 @@ import contextlib
 import re
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import event
@@ -22,6 +23,7 @@ from lockgate.runner.database.connection import is_own_thread
 from lockgate.runner.database.dbapi import asking, dbapi_of, raw
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.entry.env_transactions import SAVEPOINT
 from lockgate.runner.entry.input_recorder import InputRecorder
 from lockgate.runner.entry.unfinished import Unfinished
 from lockgate.runner.interruption import Interruption
@@ -99,6 +101,10 @@ class EnvironmentSessions:
         self.journal = Journal(secrets.token_hex(8))
         """What the revision that runs has committed before its end."""
         self.unfinished = Unfinished()
+        self._uncommitted: dict[int, Callable[[], None]] = {}
+        """By connection with whole revisions in a transaction that env.py commits: what has to look before that."""
+        self._heard: dict[int, list[str]] = {}
+        """What env.py executes over a connection between ``configure()`` and ``run_migrations()``."""
         self.fenced: list[dict[str, Any]] = []
         """The ``info`` of connections that got a fence, as long as that stands in it."""
         self.inputs = InputRecorder()
@@ -151,6 +157,20 @@ class EnvironmentSessions:
         self._files.pop(id(connection), None)
         self.pids.discard(record.info.get("lockgate_session"))
 
+    def hear(self, connection: Any) -> list[str]:
+        """Return a list that gets every statement of this connection from now on."""
+        heard: list[str] = []
+        self._heard[id(dbapi_of(connection))] = heard
+        return heard
+
+    def stop_hearing(self, connection: Any) -> None:
+        """Leave that list as it is."""
+        self._heard.pop(id(dbapi_of(connection)), None)
+
+    def uncommitted(self, connection: Any, look: Callable[[], None]) -> None:
+        """Call ``look`` before the next commit of this connection; what it raises keeps that from being done."""
+        self._uncommitted[id(dbapi_of(connection))] = look
+
     def interrupt(self) -> None:
         """Interrupt what runs in SQLite, from any thread; on a server that takes a connection of its own."""
         for connection in tuple(self._files.values()):
@@ -161,6 +181,8 @@ class EnvironmentSessions:
     def _returned(self, connection: Any, record: Any) -> None:
         """Give the fences back where env.py keeps the session in a pool: nobody would ever get them otherwise."""
         self.unfinished.end(connection)  # a pool rolls back what comes back to it
+        self._uncommitted.pop(id(connection), None)
+        self._heard.pop(id(connection), None)
         keys = record.info.pop("lockgate_fences", None)
         if keys and connection is not None:
             try:
@@ -176,6 +198,8 @@ class EnvironmentSessions:
             return statement, parameters
         self._interruption.check()
         self.inputs.statement(statement)
+        if self._heard:
+            self._heard.get(id(dbapi_of(connection)), []).append(statement)
         patient = is_patient(statement)
         built = built_index(statement) if patient else ""
         if built:
@@ -212,15 +236,20 @@ class EnvironmentSessions:
     def _commits(self, connection: Any) -> None:
         if _is_followed(connection):
             self.unfinished.check(dbapi_of(connection))
+            look = self._uncommitted.pop(id(dbapi_of(connection)), None)
+            if look is not None:
+                look()
             self.journal.commits(connection)
 
     def _rolled_back(self, connection: Any) -> None:
         if _is_followed(connection):
             self.unfinished.end(dbapi_of(connection))
+            self._uncommitted.pop(id(dbapi_of(connection)), None)
             self.journal.rolled_back(connection)
 
     def _savepoint(self, connection: Any, name: str) -> None:
         if _is_followed(connection):
+            self._heard.get(id(dbapi_of(connection)), []).append(SAVEPOINT)
             self.journal.savepoint(connection, name)
 
     def _rolled_back_to(self, connection: Any, name: str, context: Any) -> None:  # noqa: ARG002  # SQLAlchemy's

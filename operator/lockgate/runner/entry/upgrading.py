@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lockgate.runner.entry.env_transactions import AS_ENVIRONMENT
 from lockgate.runner.records import history
 from lockgate.runner.revisions import plan, way_back
 from lockgate.runner.wording import counted
@@ -24,6 +25,7 @@ class Upgrade:
     """Brings every version table to the target."""
 
     upward = True
+    only_looks = False
 
     def __init__(self, project: Project, configuration: Configuration, narrator: Narrator) -> None:
         self._script = project.script
@@ -47,10 +49,11 @@ class Upgrade:
             return []
         steps = plan.pending(self._script, self.destination, rows)
         seen.target, seen.planned = plan.target_heads(self._script, self.destination, steps), len(steps)
+        said = f"{counted(len(steps), 'revision')} to apply to {seen.arrival.table}{_within(seen)}"
         first = self._narrator.progress.attempt == 1  # later ones have the same ahead of them, or what is left of it
         self._narrator.tell(
             "planned",
-            f"{counted(len(steps), 'revision')} to apply to {seen.arrival.table}" if steps and first else "",
+            said if steps and first else "",
             current=rows,
             target=seen.target,
             pending=len(steps),
@@ -80,3 +83,11 @@ class Upgrade:
         seen.is_ahead = True
         known = {**seen.arrival.lineage, **self.graph}
         seen.ahead = tuple(way_back.above(plan.ancestors(seen.rows, known), seen.target, known))
+
+
+def _within(seen: Seen) -> str:
+    """Say where the revisions are not committed one by one, and why."""
+    choice = seen.choice
+    if choice.transactions != AS_ENVIRONMENT:
+        return ""
+    return f", in env.py's own transaction{f': {choice.why}' if choice.why else ''}"

@@ -36,6 +36,7 @@ class Configuration(NamedTuple):
     database_ahead: str
     half_applied: str
     fast_path: str
+    transactions: str
     checks: tuple[Check, ...]
     resource: str
     image: str

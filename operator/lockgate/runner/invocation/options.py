@@ -270,6 +270,16 @@ OPTIONS: tuple[Option, ...] = (
         metavar="POLICY",
     ),
     Option(
+        "transactions",
+        "Auto",
+        OneOf(("Auto", "PerRevision", "AsEnvironment")),
+        "one transaction for each revision, or those of env.py, as Alembic has them; Auto: one for each revision where"
+        " that ends with the same database",
+        (*STEPS, "plan"),
+        POLICIES,
+        metavar="HOW",
+    ),
+    Option(
         "checks",
         "[]",
         parse_checks,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lockgate.errors import LockgateError
 from lockgate.report import Applied, CheckResult, Failure, ImageTarget, Report
+from lockgate.runner.entry.env_transactions import AS_ENVIRONMENT, PER_REVISION
 from lockgate.runner.output.publication import report_of
 from lockgate.runner.revisions import plan
 from lockgate.runner.wording import counted
@@ -54,6 +55,10 @@ class Account:
     urls: tuple[Any, ...] = ()
     """Of the engines whose connections env.py configured."""
     adopted: Adopted | None = None
+    transactions: str = ""
+    """In which the revisions of the last entry into env.py ran."""
+    committed_inside: set[str] = field(default_factory=set)
+    """Revisions that committed the transaction in which they ran."""
     database: str = ""
     """Identifies the database; empty where nobody asks."""
     images: tuple[ImageTarget, ...] = ()
@@ -86,6 +91,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
     account.ahead = _union(seen.ahead for seen in entry.seen)
     account.writes_history = all(seen.arrival.writes_history and not seen.unrecorded for seen in entry.seen)
     account.changed = _union(seen.changed for seen in entry.seen)
+    account.transactions = next((name for name in (AS_ENVIRONMENT, PER_REVISION) if name in _used(entry)), "")
     account.target = _union(seen.target for seen in entry.seen)
     account.reached = _union(rows)
     account.pending = 0
@@ -96,6 +102,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
         account.revisions.clear()
     for seen, found in zip(entry.seen, rows, strict=True):
         contained = plan.ancestors(found, entry.course.graph if seen.ran else {}, seen.arrival.lineage)
+        seen.return_to_half(contained)
         account.revisions |= contained
         account.applied += [step for step in seen.done if step.revision in contained]
         account.undone += [step for step in seen.undone if step.revision not in contained]
@@ -105,6 +112,10 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
 
 def _identity(seen: Seen) -> tuple[str, str, str]:
     return seen.arrival.fingerprint, seen.arrival.schema, seen.arrival.table
+
+
+def _used(entry: EnvironmentEntry) -> set[str]:
+    return {seen.choice.transactions for seen in entry.seen}
 
 
 def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
@@ -142,6 +153,7 @@ def run_report(
         lock_wait_seconds=round(lock_wait, 3),
         seconds=round(seconds, 3),
         attempts=account.attempts,
+        transactions=account.transactions,
         warnings=(*warnings, *_adoption(account, reason), *_changes(account)),
     )
 
@@ -170,6 +182,7 @@ def _sentence(reason: str, account: Account) -> str:
         return f"{account.adopted} Nothing was applied."
     if reason == "NothingToDo":
         return f"The database is at {at} already."
+    within = " in env.py's own transaction" if account.transactions == AS_ENVIRONMENT else ""
     if reason == "Downgraded":
-        return f"Took back {counted(len(account.undone), 'revision')}: the database is at {at}."
-    return f"Applied {counted(len(account.applied), 'revision')}: the database is at {at}."
+        return f"Took back {counted(len(account.undone), 'revision')}{within}: the database is at {at}."
+    return f"Applied {counted(len(account.applied), 'revision')}{within}: the database is at {at}."

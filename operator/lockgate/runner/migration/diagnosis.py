@@ -15,6 +15,7 @@ from lockgate.errors import (
 )
 from lockgate.report import Failure
 from lockgate.runner.database import outcome
+from lockgate.runner.entry.env_transactions import AS_ENVIRONMENT
 from lockgate.runner.entry.environment import EnvironmentEntry
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.ledger.committed import is_repeatable
@@ -119,7 +120,7 @@ _ADVICE = {
 
 
 def _hint(entry: EnvironmentEntry, cause: BaseException, error: LockgateError) -> str:
-    if isinstance(cause, AssertionError) and any(seen.arrival.in_transaction for seen in entry.seen):
+    if isinstance(cause, AssertionError) and any(seen.choice.transactions == AS_ENVIRONMENT for seen in entry.seen):
         return "autocommit_block() needs env.py not to begin a transaction before context.configure()."
     if outcome.code_of(cause) in _EXISTS:
         return _hint_exists(entry)

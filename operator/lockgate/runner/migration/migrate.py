@@ -32,12 +32,10 @@ class Verdict(NamedTuple):
     done: bool = False
     error: LockgateError | None = None
     retry: bool = False
-    counts: bool = True
-    """Whether another entry is another attempt, or only env.py's way to commit one revision at a time."""
 
 
-def judge(*, error: LockgateError | None, pending: int, moved: bool, more: bool, configured: bool) -> Verdict:
-    """Decide from what an entry raised, what is still pending, and whether any version table moved."""
+def judge(*, error: LockgateError | None, pending: int, configured: bool) -> Verdict:
+    """Decide from what an entry raised, and what is still pending."""
     if error is not None:
         transient = isinstance(error, (DatabaseBusy, DatabaseUnreachable))
         return Verdict(error=error, retry=transient)
@@ -50,8 +48,6 @@ def judge(*, error: LockgateError | None, pending: int, moved: bool, more: bool,
         )
     if pending == 0:
         return Verdict(done=True)
-    if more and moved:
-        return Verdict(retry=True, counts=False)
     return Verdict(
         error=NoProgress(
             f"env.py ended without an error, yet {counted(pending, 'revision')} {'is' if pending == 1 else 'are'}"
@@ -79,10 +75,8 @@ def migrate(
             return
         if not verdict.retry:
             raise verdict.error or MigrationFailed("The migration did not end.")
-        if not verdict.counts:
-            continue
         error = verdict.error
-        assert error is not None  # noqa: S101  # only errors count as attempts
+        assert error is not None  # noqa: S101  # only errors are retried
         if account.attempts >= attempts:
             raise _used_up(error, account.attempts, narrator.progress.waiting_for)
         pause = backoff(account.attempts, random.uniform)
@@ -121,15 +115,14 @@ def _attempt(
     rows = _rows(project, entry, tables, raised, interruption)
     interruption.check()
     pending = settle(entry, account, rows)
-    moved = any(rows[index] != tuple(sorted(seen.rows)) for index, seen in enumerate(entry.seen))
     ran = any(seen.ran for seen in entry.seen)
-    cause = cause_of(entry, raised, as_planned=ran and (pending == 0 or (entry.more and moved)))
+    cause = cause_of(entry, raised, as_planned=ran and pending == 0)
     error = error_of(entry, cause, project)
     for seen, found in zip(entry.seen, rows, strict=True):
         if cause is not None and ends_run(seen, found, error) and not isinstance(error, HalfApplied):
             error = half_applied(seen, cause, found, project)
     account.failure = failure_of(entry, cause, error, project)
-    verdict = judge(error=error, pending=pending, moved=moved, more=entry.more, configured=ran)
+    verdict = judge(error=error, pending=pending, configured=ran)
     account.is_complete |= verdict.done and all(seen.ran for seen in entry.seen)
     return verdict
 
