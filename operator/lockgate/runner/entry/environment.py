@@ -245,6 +245,9 @@ class EnvironmentEntry:
         if transactions is not None and transactions.stays_open:
             self._sessions.uncommitted(context.connection, lambda: self._still_fenced(seen, context))
             seen.keep_whole()
+        if transactions is not None and transactions.committed_inside:
+            seen.committed_inside.append(step.revision.revision)
+            transactions.committed_inside = False
         seen.left = ()
         done = seen.done if step.is_upgrade else seen.undone
         done.append(Applied(step.revision.revision, step.doc or "", seconds))

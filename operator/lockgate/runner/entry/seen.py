@@ -70,6 +70,8 @@ class Seen:
     started: float = 0.0
     whole: list[Whole] = field(default_factory=list)
     """Revisions that ended well in a transaction that env.py commits, and had committed a part before."""
+    committed_inside: list[str] = field(default_factory=list)
+    """Revisions that committed the transaction in which they ran."""
 
     @property
     def choice(self) -> Choice:

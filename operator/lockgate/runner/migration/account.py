@@ -104,6 +104,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
         contained = plan.ancestors(found, entry.course.graph if seen.ran else {}, seen.arrival.lineage)
         seen.return_to_half(contained)
         account.revisions |= contained
+        account.committed_inside |= contained.intersection(seen.committed_inside)
         account.applied += [step for step in seen.done if step.revision in contained]
         account.undone += [step for step in seen.undone if step.revision not in contained]
         account.pending += entry.course.left(seen, found)
@@ -154,7 +155,7 @@ def run_report(
         seconds=round(seconds, 3),
         attempts=account.attempts,
         transactions=account.transactions,
-        warnings=(*warnings, *_adoption(account, reason), *_changes(account)),
+        warnings=(*warnings, *_adoption(account, reason), *_changes(account), *_commits(account)),
     )
 
 
@@ -171,6 +172,16 @@ def _changes(account: Account) -> tuple[str, ...]:
     return (
         f"Changed after being applied: {listed}. This database has what lockgate.history keeps as their source,"
         " not what the files in this image say.",
+    )
+
+
+def _commits(account: Account) -> tuple[str, ...]:
+    """Warn of revisions that call ``commit()``: Alembic alone loses what comes after that."""
+    if not account.committed_inside:
+        return ()
+    return (
+        f"Committed by the revision itself: {', '.join(sorted(account.committed_inside))}. With Alembic alone, a revision"
+        " that calls commit() on env.py's connection loses its version, and what follows it. Use autocommit_block().",
     )
 
 
