@@ -180,7 +180,7 @@ def _commits(account: Account) -> tuple[str, ...]:
     if not account.committed_inside:
         return ()
     return (
-        f"Committed by the revision itself: {', '.join(sorted(account.committed_inside))}. With Alembic alone, a revision"
+        f"Committed by the revision itself: {', '.join(sorted(account.committed_inside))}. With Alembic alone, one"
         " that calls commit() on env.py's connection loses its version, and what follows it. Use autocommit_block().",
     )
 
