@@ -19,7 +19,7 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 
 PACKAGE = Path(__file__).parent / "lockgate"
-PARTS = ("__init__.py", "errors.py", "report.py", "runner")
+PARTS = ("__init__.py", "errors.py", "masking.py", "report.py", "runner")
 MAIN = "from lockgate.runner.command_line import main\n\nmain()\n"
 FIRST_TIME = 315_532_800
 """1980, in seconds since 1970: the earliest that a zip file can tell."""
