@@ -9,15 +9,18 @@ ends anyway.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import Any
 
 from lockgate.errors import Interrupted, LockgateError, RunTimeout
 from lockgate.runner.durations import spoken
+from lockgate.runner.forks import when_child
 
 __all__ = ["Interruption", "StopRequested"]
 
@@ -58,10 +61,18 @@ class Interruption:
             os.set_inheritable(descriptor, False)
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._handle)
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        when_child(lambda: self._leave(before))
         for work in (lambda: self._read(read), lambda: self._cancel(cancel, give_up)):
             threading.Thread(target=work, name="lockgate-interruption", daemon=True).start()
+
+    def _leave(self, before: Mapping[signal.Signals, Any]) -> None:
+        """Give signals back to a forked child: it would write its own into the pipe from which the runner reads."""
+        with contextlib.suppress(ValueError):
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                if signal.getsignal(number) == self._handle:
+                    signal.signal(number, handler)
 
     def limit(self, seconds: float, error: LockgateError | None = None) -> None:
         """End the run after this time, with the ``error`` of a run where no other is given; 0 means never."""

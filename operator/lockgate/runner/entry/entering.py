@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import LockgateError
 from lockgate.runner.database.outcome import chain
+from lockgate.runner.forks import end_child
 from lockgate.runner.output.alembic_log import without_steps
 
 if TYPE_CHECKING:
@@ -71,6 +72,15 @@ def _may_lack_url(error: BaseException) -> bool:
 
 
 def _run_env_file(script: ScriptDirectory, has_begun: Callable[[], bool]) -> None:
+    try:
+        _run_on_some_thread(script, has_begun)
+    except BaseException as error:
+        end_child(error)
+        raise
+    end_child()
+
+
+def _run_on_some_thread(script: ScriptDirectory, has_begun: Callable[[], bool]) -> None:
     try:
         script.run_env()
     except RuntimeError as error:

@@ -8,6 +8,7 @@ transactions that `env_transactions` decides on, and a last look before each com
 from __future__ import annotations
 
 import functools
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from lockgate.runner.entry.resuming import look_back
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.entry.sessions import EnvironmentSessions
 from lockgate.runner.entry.transactions import Transactions
+from lockgate.runner.forks import end_child, is_child
 from lockgate.runner.imports import end_imports
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.configuration import Configuration
@@ -107,6 +109,8 @@ class EnvironmentEntry:
 
     def _configured(self, environment: EnvironmentContext, connection: Any = None, *args: Any, **options: Any) -> None:
         """Stand in for EnvironmentContext.configure."""
+        if is_child():
+            sys.exit("lockgate: a process that env.py has forked migrates nothing: the runner does.")
         end_imports()
         callbacks = options.get("on_version_apply") or ()
         own = callbacks if isinstance(callbacks, (tuple, list)) else (callbacks,)
@@ -226,6 +230,7 @@ class EnvironmentEntry:
                     result = function(*args, **kwargs)
                 journal.check_end()
             except BaseException as error:
+                end_child(error)  # before Alembic rolls back what is the runner's
                 self.failed_revision, self.failure = revision, error
                 self.refusal = journal.refusal or self.refusal
                 raise

@@ -26,6 +26,7 @@ from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.entry.env_transactions import SAVEPOINT
 from lockgate.runner.entry.input_recorder import InputRecorder
 from lockgate.runner.entry.unfinished import Unfinished
+from lockgate.runner.forks import is_child
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.ledger.index_work import built_index
 from lockgate.runner.ledger.journal import Journal
@@ -154,6 +155,8 @@ class EnvironmentSessions:
             self._files[id(connection)] = connection
 
     def _closed(self, connection: Any, record: Any) -> None:
+        if is_child():
+            return
         self._files.pop(id(connection), None)
         self.pids.discard(record.info.get("lockgate_session"))
 
@@ -180,6 +183,8 @@ class EnvironmentSessions:
 
     def _returned(self, connection: Any, record: Any) -> None:
         """Give the fences back where env.py keeps the session in a pool: nobody would ever get them otherwise."""
+        if is_child():  # they are the runner's
+            return
         self.unfinished.end(connection)  # a pool rolls back what comes back to it
         self._uncommitted.pop(id(connection), None)
         self._heard.pop(id(connection), None)
@@ -194,7 +199,7 @@ class EnvironmentSessions:
 
     def _before(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> tuple[str, Any]:
         parameters, context, executemany = rest
-        if is_own_thread() or connection.dialect.name not in KINDS:
+        if _is_strange() or connection.dialect.name not in KINDS:
             return statement, parameters
         self._interruption.check()
         self.inputs.statement(statement)
@@ -220,7 +225,7 @@ class EnvironmentSessions:
         return statement, parameters
 
     def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if is_own_thread() or connection.dialect.name not in KINDS:
+        if _is_strange() or connection.dialect.name not in KINDS:
             return
         self.running, awaited, self._awaited = None, self._awaited, False
         if self.preparation is not None and is_patient(statement):
@@ -258,7 +263,7 @@ class EnvironmentSessions:
             self.journal.rolled_back_to(connection, name)
 
     def _error(self, context: Any) -> None:
-        if is_own_thread() or (context.engine is not None and context.engine.dialect.name not in KINDS):
+        if _is_strange() or (context.engine is not None and context.engine.dialect.name not in KINDS):
             return
         statement, self.running, self._awaited = self.running, None, False
         left = context.is_disconnect or not isinstance(context.original_exception, Exception)
@@ -282,8 +287,13 @@ def _no_parameters(cursor: Any, parameters: Any, many: Any) -> Any:
     return [type(parameters[0])()]
 
 
+def _is_strange() -> bool:
+    """Return whether what is heard of is none of env.py's in this process: Lockgate's own, or a forked child's."""
+    return is_own_thread() or is_child()
+
+
 def _is_followed(connection: Any) -> bool:
-    return not (is_own_thread() or connection.closed or connection.invalidated)
+    return not (_is_strange() or connection.closed or connection.invalidated)
 
 
 def _restore(connection: Any) -> None:

@@ -6,8 +6,8 @@ whatever ended it, and what its SQLite connections had not committed is rolled b
 one lock per process and file says the same as both.
 
 The file stays when the lock is given back, and means nothing by then: to delete it would let two processes lock two
-files of one name. It holds a line about who locked it last. A program that env.py starts does not inherit the lock; a
-child that it forks does, and keeps it for as long as it lives.
+files of one name. It holds a line about who locked it last. Neither a program that env.py starts nor a child that it
+forks keeps the lock beyond this process.
 
 ``flock`` is a matter of one kernel. On a network file system it depends on the mount whether other machines see it.
 """
@@ -73,6 +73,16 @@ class FileLock:
     def holder(self) -> Holder | None:
         """Say who has it, as it wrote into the file."""
         return _described(self.path)
+
+
+def _leave() -> None:
+    """Close what a forked child has inherited; the lock stays with the process that has it."""
+    for descriptor in FileLock._held.values():
+        os.close(descriptor)
+    FileLock._held.clear()
+
+
+os.register_at_fork(after_in_child=_leave)
 
 
 def read_holder(database: str) -> Holder | None:
