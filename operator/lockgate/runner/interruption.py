@@ -79,7 +79,7 @@ class Interruption:
         if seconds <= 0:
             return
         error = error or RunTimeout(
-            f"The run took longer than {spoken(seconds)}; its statement was cancelled and rolled back.",
+            f"The run took longer than {spoken(seconds)}; what it had not committed is rolled back.",
             advice="Raise --run-timeout (spec.timeouts.run), or split the revision.",
         )
         self._timer = threading.Timer(seconds, self._time_out, args=(error,))

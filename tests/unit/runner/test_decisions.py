@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
@@ -39,6 +40,7 @@ from lockgate.runner.entry.sessions import is_patient
 from lockgate.runner.health.check_results import index_result, sql_result
 from lockgate.runner.invocation.checks import IndexCheck, SqlCheck
 from lockgate.runner.ledger.index_work import built_index
+from lockgate.runner.migration.advice import advice_on
 from lockgate.runner.migration.attempts import LONGEST_PAUSE, backoff, lock_timeout_ms
 from lockgate.runner.migration.migrate import judge
 from lockgate.runner.records.lineage import merged
@@ -406,3 +408,41 @@ def test_a_revision_that_builds_on_one_that_is_not_there_is_told_in_words(tmp_pa
 
     with pytest.raises(InvalidRevisions, match="one of them builds on 'gone', which none of them is"):
         graph(ScriptDirectory(str(tmp_path)))
+
+
+class Coded(Exception):
+    """An error of a database, by its SQLSTATE."""
+
+    def __init__(self, state):
+        self.sqlstate = state
+        super().__init__("no words")
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("53100", "no room left"),
+        ("53200", "no memory left"),
+        ("53400", "temp_file_limit"),
+        ("58030", "restore a backup"),
+        ("42501", "Grant that right"),
+        ("22012", "Correct the revision or the data"),
+    ],
+)
+def test_what_to_do_fits_the_error(state, said):
+    entry = SimpleNamespace(seen=[], failed_revision="a1", failed_statement="")
+
+    assert said in advice_on(entry, Coded(state), MigrationFailed("no words"))
+
+
+def test_a_deleted_version_is_no_schema_to_take_a_baseline_of():
+    known = SimpleNamespace(rows=(), arrival=SimpleNamespace(lineage={"a1": ()}, in_transaction=False))
+    entry = SimpleNamespace(seen=[known], failed_revision="a1", failed_statement="")
+
+    assert "lockgate.history says" in advice_on(entry, Coded("42P07"), MigrationFailed("no words"))
+
+
+def test_a_process_without_memory_is_no_database_that_cannot_be_reached():
+    error = classify(MemoryError(), connecting=True)
+
+    assert (type(error), error.message) == (MigrationFailed, "The process has no memory left.")

@@ -29,6 +29,7 @@ __all__ = [
     "is_refused_write",
     "sqlstate_of",
     "where",
+    "words_of",
 ]
 
 BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
@@ -118,8 +119,16 @@ def is_refused_write(error: BaseException) -> bool:
         return True
     found = list(chain(error))
     return any(mysql_errors.number_of(item) in mysql_errors.READ_ONLY for item in found) or any(
-        sqlite_errors.is_sqlite(item) and sqlite_errors.is_refused_write(str(item)) for item in found
+        sqlite_errors.is_sqlite(item) and sqlite_errors.is_refused_write(words_of(item)) for item in found
     )
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an exception says; nothing where saying it fails: the class can be the user's code."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def brief(error: BaseException) -> str:
@@ -157,7 +166,7 @@ def _dialect_of(found: list[BaseException]) -> str:
 def _first_line(error: BaseException) -> str:
     if isinstance(error, LockgateError):
         return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in words_of(error).splitlines() if line.strip()]
     text = lines[0] if lines else ""
     if text.startswith("<class '"):  # SQLAlchemy's adapter for asyncpg puts the class before the message
         return text.partition(">: ")[2]
@@ -204,6 +213,11 @@ def classify(error: BaseException, *, connecting: bool = False) -> LockgateError
         return DriverNotInstalled(
             f"{error.name} is not installed for {sys.executable}.", advice="Install it there (in the image)."
         )
+    if any(isinstance(item, MemoryError) for item in chain(error)):
+        return MigrationFailed(
+            "The process has no memory left.",
+            advice="Raise the memory limit of the container migrate in spec.template.spec.containers.",
+        )
     if connecting:
         return unreachable(said)
     return _failed(state, said)
@@ -230,7 +244,7 @@ def _known(error: BaseException, said: str) -> LockgateError | None:
         number = mysql_errors.number_of(item)
         known = mysql_errors.meaning(number, said) if number else None
         if known is None and sqlite_errors.is_sqlite(item):
-            known = sqlite_errors.meaning(str(item))
+            known = sqlite_errors.meaning(words_of(item))
         if known is not None:
             return known
     return None
@@ -270,7 +284,7 @@ def _is_disconnect(error: BaseException, state: str) -> bool:
         if getattr(item, "connection_invalidated", False) or isinstance(item, (ConnectionError, socket.gaierror)):
             return True
         if type(item).__module__.split(".")[0] in ("psycopg", "psycopg2", "asyncpg", "sqlalchemy"):
-            text = str(item).lower()
+            text = words_of(item).lower()
             if any(words in text for words in _DISCONNECTED):
                 return True
         if type(item).__name__ == "TimeoutError" and _is_of_asyncpg_connecting(item):

@@ -24,7 +24,7 @@ from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import LockgateError
-from lockgate.runner.database.outcome import chain
+from lockgate.runner.database.outcome import chain, words_of
 from lockgate.runner.forks import end_child
 from lockgate.runner.output.alembic_log import without_steps
 
@@ -95,5 +95,5 @@ def _run_on_some_thread(script: ScriptDirectory, has_begun: Callable[[], bool]) 
 
 def demands_worker_thread(error: BaseException) -> bool:
     """Return whether this is how AnyIO says that its worker thread is needed; all its versions name it so."""
-    said = any(isinstance(item, RuntimeError) and "AnyIO worker thread" in str(item) for item in chain(error))
+    said = any(isinstance(item, RuntimeError) and "AnyIO worker thread" in words_of(item) for item in chain(error))
     return said and "anyio" in sys.modules

@@ -33,6 +33,7 @@ from lockgate.runner.forks import end_child, is_child
 from lockgate.runner.imports import end_imports
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.ledger.committed import fails_within
 from lockgate.runner.ledger.half_applied import joined, left_in_the_middle, refuse_half_way
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records import history, statements
@@ -226,13 +227,15 @@ class EnvironmentEntry:
             try:
                 locks.take()
                 journal.begin(part, earlier)
-                with self._sessions.inputs.revision():
+                with self._sessions.inputs.revision(), self._sessions.driver.watched():
                     result = function(*args, **kwargs)
                 journal.check_end()
             except BaseException as error:
                 end_child(error)  # before Alembic rolls back what is the runner's
                 self.failed_revision, self.failure = revision, error
                 self.refusal = journal.refusal or self.refusal
+                seen.took_driver = self._sessions.driver.was_taken
+                seen.is_rolled_back = not seen.took_driver and fails_within(context.connection)
                 raise
             finally:
                 self._sessions.unfinished.begin(context.connection)

@@ -67,6 +67,10 @@ class Seen:
     """That revision."""
     uncertain: bool = False
     """The connection was lost in the commit of the last of them."""
+    is_rolled_back: bool = False
+    """All that it is known to have done when it failed is undone: it was done in one transaction, open until then."""
+    took_driver: bool = False
+    """It has worked below SQLAlchemy."""
     started: float = 0.0
     whole: list[Whole] = field(default_factory=list)
     """Revisions that ended well in a transaction that env.py commits, and had committed a part before."""

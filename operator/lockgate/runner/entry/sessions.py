@@ -23,6 +23,7 @@ from lockgate.runner.database.connection import is_own_thread
 from lockgate.runner.database.dbapi import asking, dbapi_of, raw
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.entry.driver_access import DriverAccess
 from lockgate.runner.entry.env_transactions import SAVEPOINT
 from lockgate.runner.entry.input_recorder import InputRecorder
 from lockgate.runner.entry.unfinished import Unfinished
@@ -101,6 +102,7 @@ class EnvironmentSessions:
         """Database errors in this entry into env.py, in order; env.py may have swallowed them."""
         self.journal = Journal(secrets.token_hex(8))
         """What the revision that runs has committed before its end."""
+        self.driver = DriverAccess(self.journal)
         self.unfinished = Unfinished()
         self._uncommitted: dict[int, Callable[[], None]] = {}
         """By connection with whole revisions in a transaction that env.py commits: what has to look before that."""

@@ -12,6 +12,7 @@ import functools
 import re
 from typing import Any
 
+from lockgate.runner.database.dbapi import dbapi_of
 from lockgate.runner.records.statements import STARTED, TEXT_LIMIT, Kept, digest
 from lockgate.runner.sql.lexer import without_comments, without_literals
 from lockgate.runner.sql.values import masked_values
@@ -21,6 +22,7 @@ __all__ = [
     "bare",
     "commits_by_itself",
     "commits_inside",
+    "fails_within",
     "is_in_transaction",
     "is_repeatable",
     "only_reads",
@@ -86,6 +88,20 @@ def is_in_transaction(connection: Any) -> bool | None:
         return bool(driver.server_status & 1)  # PyMySQL, aiomysql: SERVER_STATUS_IN_TRANS; asyncmy never takes it back
     status = getattr(getattr(driver, "info", None), "transaction_status", None)
     return None if status is None else int(status) != 0  # psycopg and psycopg2: libpq's PQTRANS_IDLE
+
+
+def fails_within(connection: Any) -> bool:
+    """Ask whether a revision that has just failed over a connection of SQLAlchemy's was in a transaction.
+
+    That one is taken back then: by the server where the session is lost, else by Alembic or env.py, which may not
+    commit it any more. Outside of one, what the revision did is committed, or nothing was done over this connection.
+    """
+    if connection is None:
+        return False
+    if connection.closed or connection.invalidated:
+        return True
+    within = is_in_transaction(dbapi_of(connection))
+    return connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT" if within is None else within
 
 
 def commits_by_itself(connection: Any) -> bool:

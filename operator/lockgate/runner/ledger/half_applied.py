@@ -53,10 +53,12 @@ def by_hand(part: Part) -> str:
     return f"Either {_finish(part)}, or {_undo(part)}; then start another run."
 
 
-def way_out(part: Part, *, recorded: bool) -> str:
-    """Return what to do; ``recorded``: the next run knows what is committed."""
+def way_out(part: Part, kept: Iterable[Kept], *, recorded: bool) -> str:
+    """Return what to do; ``kept`` is committed, and ``recorded``: the next run knows of it."""
     if not recorded:
         return f"Undo by hand what is committed, or {_finish(part)}; then start another run."
+    if obstacle(kept):
+        return by_hand(part)
     resume = "Let the next run continue behind it (`--half-applied Resume`, spec.policy.halfApplied)"
     return f"{resume}, or {_finish(part)}, or {_undo(part)}; then start another run."
 
@@ -74,7 +76,7 @@ def left_in_the_middle(
     unable = f" It cannot be continued. {trouble}" if resume else ""
     return HalfApplied(
         f"{_found(part, kept)}{unable} {part.version_table} still says {', '.join(rows) or 'base'}. Nothing was done.",
-        advice=by_hand(part) if unable else way_out(part, recorded=True),
+        advice=way_out(part, kept, recorded=True),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lockgate.errors import HalfApplied
+from lockgate.runner.database.backends import backend_of, kind_of
 from lockgate.runner.database.dbapi import dbapi_of, raw
 from lockgate.runner.database.privileges import MAY_KEEP
 from lockgate.runner.ledger.committed import Ledger, commits_by_itself, commits_inside, is_in_transaction, is_repeatable
@@ -28,7 +29,10 @@ from lockgate.runner.ledger.resumption import (
 )
 from lockgate.runner.records.statements import DONE, STARTED, Kept, Part, forget_one, shortened, upsert
 
-__all__ = ["Journal"]
+__all__ = ["BELOW", "Journal"]
+
+BELOW = "(work over the connection of the driver, which it committed there)"
+"""Stands for the statements that a revision sends below SQLAlchemy: they can be neither listed nor left out."""
 
 
 class Journal:
@@ -161,7 +165,25 @@ class Journal:
         if not keeps_statements(connection):
             self._follower.commits(connection)
             return
-        dbapi = dbapi_of(connection)
+        self._commits(dbapi_of(connection))
+
+    def commits_below(self, dbapi: Any) -> None:
+        """Record a commit that the revision makes through the driver itself, and work that nobody has seen."""
+        if not self._ledger.is_following or is_in_transaction(dbapi) is False:
+            return
+        unseen = self._ledger.starts(BELOW)
+        assert unseen is not None  # noqa: S101  # it is no query
+        self._ledger.ran(id(dbapi), BELOW, unseen._replace(returned_rows=True), in_transaction=True)
+        if backend_of(kind_of(dbapi)).keeps_history:
+            self._commits(dbapi)
+        else:
+            self._ledger.commits(id(dbapi), wrote=True)
+
+    def rolled_back_below(self, dbapi: Any) -> None:
+        """Note that the revision takes a transaction back through the driver itself."""
+        self._ledger.rolled_back(id(dbapi))
+
+    def _commits(self, dbapi: Any) -> None:
         if not self._ledger.has_open(id(dbapi)):
             return
         try:

@@ -15,13 +15,13 @@ from lockgate.errors import (
 )
 from lockgate.report import Failure
 from lockgate.runner.database import outcome
-from lockgate.runner.entry.env_transactions import AS_ENVIRONMENT
 from lockgate.runner.entry.environment import EnvironmentEntry
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.ledger.committed import is_repeatable
 from lockgate.runner.ledger.half_applied import done_word, listing, way_out
 from lockgate.runner.ledger.index_work import index_work
 from lockgate.runner.ledger.resumption import is_harmless
+from lockgate.runner.migration.advice import advice_on
 from lockgate.runner.records.statements import shortened
 from lockgate.runner.revisions.project import Project
 from lockgate.runner.wording import sentence
@@ -53,7 +53,7 @@ def error_of(entry: EnvironmentEntry, cause: BaseException | None, project: Proj
     if not isinstance(error, MigrationFailed) or isinstance(error, NoProgress):
         return error
     return MigrationFailed(
-        sentence(f"{_headline(entry, cause, project)}: {outcome.brief(cause)}"), advice=_hint(entry, cause, error)
+        sentence(f"{_headline(entry, cause, project)}: {outcome.brief(cause)}"), advice=advice_on(entry, cause, error)
     )
 
 
@@ -77,7 +77,7 @@ def ends_run(seen: Seen, found: Collection[str] | None, error: LockgateError | N
 
 def half_applied(seen: Seen, cause: BaseException, found: Collection[str] | None, project: Project) -> HalfApplied:
     """Return what a person has to know of it; ``found``: rows of the version table, None where nobody could read it."""
-    place = outcome.where(cause, project.folders)
+    place = "" if isinstance(cause, LockgateError) else outcome.where(cause, project.folders)
     ended = f"it failed{f' at {place}' if place else ''}: {outcome.brief(cause).rstrip('.')}"
     says = ", ".join(found if found is not None else seen.rows) or "base"
     unsure = (
@@ -86,7 +86,7 @@ def half_applied(seen: Seen, cause: BaseException, found: Collection[str] | None
     return HalfApplied(
         f"Revision {seen.part.revision} is half {done_word(seen.part)}: {ended}."
         f" Committed before that: {listing(seen.left)}.{unsure} {seen.arrival.table} still says {says}.",
-        advice="It is not repeated by itself. " + way_out(seen.part, recorded=seen.recorded),
+        advice="It is not repeated by itself. " + way_out(seen.part, seen.left, recorded=seen.recorded),
     )
 
 
@@ -94,60 +94,18 @@ def _headline(entry: EnvironmentEntry, cause: BaseException, project: Project) -
     place = outcome.where(cause, project.folders)
     at = f" at {place}" if place else ""
     if entry.failed_revision:
-        left = [seen.left for seen in entry.seen if seen.step and seen.step.revision.revision == entry.failed_revision]
-        if any(left):
-            return f"Revision {entry.failed_revision} failed{at}; only work that can be repeated stays"
-        if index_work(entry.failed_statement) is not None:
-            return f"Revision {entry.failed_revision} failed{at}"
-        return f"Revision {entry.failed_revision} failed{at} and was rolled back"
+        failed = [seen for seen in entry.seen if seen.step and seen.step.revision.revision == entry.failed_revision]
+        return f"Revision {entry.failed_revision} failed{at}{_undone(entry, failed)}"
     return f"env.py failed{at}"
 
 
-_EXISTS = ("42P07", "42S01", "42S21", "1050", "1060", "1061")
-"""SQLSTATE, or MySQL's number: a table, column or index of that name is there."""
-_ADVICE = {
-    "42501": outcome.ADVICE_RIGHTS,
-    "25P03": (
-        "For ten minutes nothing was sent over env.py's connection, with a transaction open. Let the revision work in"
-        " smaller steps, or say SET LOCAL idle_in_transaction_session_timeout = 0 before such a pause."
-    ),
-    "25P04": (
-        "The role or the database has a transaction_timeout that is shorter than this revision takes. Split the"
-        " revision, say SET LOCAL transaction_timeout = 0 in it, or ALTER ROLE ... SET transaction_timeout."
-    ),
-}
-"""By SQLSTATE."""
-
-
-def _hint(entry: EnvironmentEntry, cause: BaseException, error: LockgateError) -> str:
-    if isinstance(cause, AssertionError) and any(seen.choice.transactions == AS_ENVIRONMENT for seen in entry.seen):
-        return "autocommit_block() needs env.py not to begin a transaction before context.configure()."
-    if outcome.code_of(cause) in _EXISTS:
-        return _hint_exists(entry)
-    if any(type(item).__name__ == "MissingGreenlet" for item in outcome.chain(cause)):
-        return (
-            "The URL names an asynchronous driver, and env.py connects without asyncio: name another driver, as in"
-            " postgresql+psycopg://, or write env.py as `alembic init --template async` does."
-        )
-    advice = _ADVICE.get(outcome.sqlstate_of(cause))
-    if advice:
-        return advice
-    if outcome.sqlstate_of(cause) and index_work(entry.failed_statement) is not None:
-        return "Correct the data or the revision; the invalid index that is left is dropped by the next try."
-    what = "the revision or the data" if entry.failed_revision else "env.py, or what it imports and reads"
-    return error.advice or f"Correct {what}; what was committed before it stays."
-
-
-def _hint_exists(entry: EnvironmentEntry) -> str:
-    if entry.failed_revision and not any(seen.rows for seen in entry.seen):
-        return (
-            "No version is recorded here, and yet the schema is not empty. If init scripts, a dump or create_all"
-            " made it, say which revision it is at: `lockgate baseline REVISION` (spec.alembic.baseline)."
-        )
-    return (
-        "Something of that name is there already. If it is what the revision makes, write IF NOT EXISTS, or stamp the"
-        " revision; drop it only if nobody needs what it holds."
-    )
+def _undone(entry: EnvironmentEntry, failed: list[Seen]) -> str:
+    """Say what is known to be undone of a revision that failed; nothing where nothing is known."""
+    if any(seen.left for seen in failed):
+        return "; only work that can be repeated stays"
+    if index_work(entry.failed_statement) is not None or not all(seen.is_rolled_back for seen in failed):
+        return ""
+    return " and its transaction was rolled back"
 
 
 def failure_of(

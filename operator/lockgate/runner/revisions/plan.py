@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import DatabaseAhead, InvalidRevisions, LockgateError
 from lockgate.masking import masked
+from lockgate.runner.database.outcome import words_of
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
@@ -53,7 +54,8 @@ def pending(script: ScriptDirectory, target: str, rows: Iterable[str]) -> list[R
 
 
 def _unreadable(error: BaseException) -> InvalidRevisions:
-    said = str(error).splitlines()[0] if str(error) else ""
+    words = words_of(error)
+    said = words.splitlines()[0] if words else ""
     said = f"{type(error).__name__}: {said}".rstrip(": ")
     if isinstance(error, KeyError):  # what Alembic raises then
         said = f"one of them builds on {error}, which none of them is"
