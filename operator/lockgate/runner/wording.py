@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "sentence"]
+__all__ = ["capitalized", "counted", "sentence"]
+
+
+def capitalized(clause: str) -> str:
+    """Return a clause as the beginning of a sentence."""
+    return clause[:1].upper() + clause[1:]
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MAY_CREATE", "MAY_KEEP", "MAY_KEEP_IMAGES", "MAY_WRITE", "may_read"]
+__all__ = ["MAY_CREATE", "MAY_KEEP", "MAY_KEEP_IMAGES", "MAY_KEEP_PROJECTS", "MAY_WRITE", "may_read"]
 
 
 def _may(table: str, *privileges: str) -> str:
@@ -31,3 +31,6 @@ MAY_CREATE = (
     " WHERE n.nspname = 'lockgate'), false)"
 )
 """SQL: whether this session may make tables in the schema lockgate; false where there is none."""
+
+MAY_KEEP_PROJECTS = _may("projects", "SELECT", "INSERT", "UPDATE", "DELETE")
+"""SQL: whether this session may keep what runs found out about projects."""

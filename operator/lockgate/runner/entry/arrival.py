@@ -28,7 +28,7 @@ from lockgate.runner.durations import spoken
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records import lineage
 
-__all__ = ["Arrival", "arrive", "asking", "in_own_transaction", "keep_settings"]
+__all__ = ["Arrival", "arrive", "asking", "in_own_transaction", "keep_settings", "translated_schema"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ def arrive(
     ``found_held`` is told the database (its fingerprint) and the session that has the fence, whenever it is not free.
     """
     in_transaction = connection.in_transaction()
+    schema = translated_schema(connection, schema)
     backend, ask = backend_of(connection.dialect.name), asking(connection)
     with in_own_transaction(connection):
         facts = backend.facts(ask, schema, table)
@@ -141,6 +142,13 @@ def asking(connection: Connection) -> Ask:
             return [tuple(row) for row in result] if result.returns_rows else []
 
     return ask
+
+
+def translated_schema(connection: Connection, schema: str | None) -> str | None:
+    """Return the schema into which SQLAlchemy's ``schema_translate_map`` of env.py's connection puts the table."""
+    translations = connection.get_execution_options().get("schema_translate_map") or {}
+    found: str | None = translations.get(schema, schema)
+    return found
 
 
 def _recorded(ask: Ask, schema: str, table: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:

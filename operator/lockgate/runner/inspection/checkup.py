@@ -13,7 +13,8 @@ from lockgate.runner.entry.sessions import EnvironmentSessions
 from lockgate.runner.health.drift import check_drift
 from lockgate.runner.health.health_checks import Surroundings, check_health
 from lockgate.runner.inspection.answer import Answer, answered
-from lockgate.runner.inspection.position import Position, Verdict, compare, named_table, opened, read_position
+from lockgate.runner.inspection.position import Verdict, opened
+from lockgate.runner.inspection.version_tables import find_positions, judged, recorded_by_runs, whereabouts
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.checks import DriftCheck
 from lockgate.runner.invocation.configuration import Configuration
@@ -31,9 +32,10 @@ def check(configuration: Configuration, narrator: Narrator) -> Answer:
     project = load_project(configuration, working_directory(), os.environ)
     with opened(project, configuration, narrator, "check") as (database, connection):
         configuration = fitted(configuration, database.backend)
-        position = read_position(connection, *named_table(configuration, project))
+        known = recorded_by_runs(connection, project)
+        positions = find_positions(connection, configuration, project, known)
         accept = configuration.database_ahead == "Accept"
-        verdict = compare(project.script, position, target=configuration.target, accept=accept)
+        judgement = judged(project, positions, known, target=configuration.target, accept=accept)
         sessions = EnvironmentSessions(Settings(), Interruption())
 
         def drift(check: DriftCheck) -> CheckResult:
@@ -48,29 +50,32 @@ def check(configuration: Configuration, narrator: Narrator) -> Answer:
             redact=narrator.redact,
         )
         found = check_health(configuration.checks, database.connect, surroundings)
-    checks = (_revision(position, verdict), *found)
+    at = whereabouts(positions)
+    verdicts = [verdict for _, verdict in judgement]
+    checks = (_revision(at, verdicts), *found)
     failed = [result for result in checks if not result.passed]
     error = None
     if failed:
         error = CheckFailed("Health check failed: " + "; ".join(f"{one.name}: {one.message}" for one in failed) + ".")
     report = answered(
         "Healthy",
-        f"{counted(len(checks), 'check')} passed: the database is at {position.spoken}.",
+        f"{counted(len(checks), 'check')} passed: {at}.",
         error=error,
-        rows=position.rows,
-        target=verdict.target,
-        pending=len(verdict.steps),
+        rows=tuple(sorted({row for position in positions for row in position.rows})),
+        target=tuple(sorted({head for verdict in verdicts for head in verdict.target})),
+        pending=sum(len(verdict.pending) for verdict in verdicts),
         checks=checks,
     )
     return Answer(report)
 
 
-def _revision(position: Position, verdict: Verdict) -> CheckResult:
-    """Pass where the upgrade plan is empty, or where the database is ahead and may be."""
-    if verdict.objection:
-        return CheckResult("revision", passed=False, message=verdict.objection.message.rstrip("."))
-    if verdict.steps:
-        names = ", ".join(verdict.target)
-        message = f"the database is at {position.spoken}, {counted(len(verdict.steps), 'revision')} before {names}"
-        return CheckResult("revision", passed=False, message=message)
+def _revision(at: str, verdicts: list[Verdict]) -> CheckResult:
+    """Pass where the upgrade plan of each version table is empty, or where the database is ahead and may be."""
+    objection = next((verdict.objection for verdict in verdicts if verdict.objection), None)
+    if objection:
+        return CheckResult("revision", passed=False, message=objection.message.rstrip("."))
+    pending = sum(len(verdict.pending) for verdict in verdicts)
+    if pending:
+        names = ", ".join(sorted({head for verdict in verdicts for head in verdict.target}))
+        return CheckResult("revision", passed=False, message=f"{at}, {counted(pending, 'revision')} before {names}")
     return CheckResult("revision", passed=True)

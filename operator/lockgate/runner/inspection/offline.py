@@ -20,7 +20,7 @@ from sqlalchemy.engine.url import URL, make_url
 from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.runner.database import outcome
 from lockgate.runner.database.dbapi import dbapi_of
-from lockgate.runner.entry.arrival import in_own_transaction
+from lockgate.runner.entry.arrival import in_own_transaction, translated_schema
 from lockgate.runner.entry.entering import enter
 from lockgate.runner.entry.isolation import isolated
 from lockgate.runner.entry.read_only import only_reading
@@ -111,10 +111,12 @@ class Rendering:
         target = make_url(url) if url is not None else connection.engine.url if connection is not None else self._own
         self._dialect = target.get_backend_name()
         self._narrator.redact.learn(target.render_as_string(hide_password=False))
+        schema, table = options.get("version_table_schema") or "", options.get("version_table") or "alembic_version"
         if connection is not None:
+            schema = translated_schema(connection, schema or None) or ""
             with in_own_transaction(connection):
                 self.begins = is_in_transaction(dbapi_of(connection))
-        rows = self._look(target, options.get("version_table_schema") or "", options.get("version_table"))
+        rows = self._look(target, schema, table)
         return {
             "output_buffer": self._buffer,
             "transaction_per_migration": True,  # as a run does
@@ -122,12 +124,12 @@ class Rendering:
             "starting_rev": list(rows) or None,
         }
 
-    def _look(self, database: URL, schema: str, table: str | None) -> tuple[str, ...]:
+    def _look(self, database: URL, schema: str, table: str) -> tuple[str, ...]:
         """Read the version table; return the rows from which there is a plan."""
         self._found = None
         accept = self._configuration.database_ahead == "Accept"
         try:
-            position = self._read(database, schema, table or "alembic_version")
+            position = self._read(database, schema, table)
             verdict = compare(self._project.script, position, target=self._configuration.target, accept=accept)
         except DatabaseUnreachable as error:
             if place(database) != place(self._own):

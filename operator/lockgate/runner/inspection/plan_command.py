@@ -16,21 +16,20 @@ from lockgate.runner.inspection.position import (
     SETTINGS,
     Position,
     Verdict,
-    compare,
     half_applied,
-    named_table,
     opened,
     opened_by,
     read_position,
     reading,
     recorded_statements,
 )
+from lockgate.runner.inspection.version_tables import find_positions, judged, recorded_by_runs, whereabouts
 from lockgate.runner.interruption import StopRequested
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.revisions.project import Project, load_project
-from lockgate.runner.wording import counted
+from lockgate.runner.wording import capitalized, counted
 
 __all__ = ["show_plan"]
 
@@ -97,17 +96,23 @@ def _unread(rendering: Rendering) -> tuple[str, ...]:
 
 
 def _without_sql(configuration: Configuration, project: Project, connection: OwnConnection, trouble: str) -> Answer:
-    position = read_position(connection, *named_table(configuration, project))
+    known = recorded_by_runs(connection, project)
+    positions = find_positions(connection, configuration, project, known)
     accept = configuration.database_ahead == "Accept"
     try:
-        verdict = compare(project.script, position, target=configuration.target, accept=accept)
+        found = judged(project, positions, known, target=configuration.target, accept=accept)
     except InvalidRevisions as error:
         raise InvalidRevisions(f"{error.message} env.py cannot be used either: {trouble}.") from error
-    note = "see the warning"
-    planned = [Planned(step.revision.revision, step.doc or "", position.name, None, note) for step in verdict.steps]
+    planned = [item for position, verdict in found for item in _unrendered(position, verdict)]
     warning = f"No revision can be rendered, because env.py does not work in Alembic's offline mode: {trouble}."
     warnings = (warning, *_limits(connection, planned, None)) if planned else ()
-    return _answer([(position, verdict)], planned, warnings)
+    return _answer(found, planned, warnings)
+
+
+def _unrendered(position: Position, verdict: Verdict) -> list[Planned]:
+    messages = {step.revision.revision: step.doc or "" for step in verdict.steps}
+    note = "see the warning"
+    return [Planned(name, messages.get(name, ""), position.name, None, note) for name in verdict.pending]
 
 
 def _answer(found: list[tuple[Position, Verdict]], planned: list[Planned], warnings: tuple[str, ...]) -> Answer:
@@ -122,7 +127,10 @@ def _answer(found: list[tuple[Position, Verdict]], planned: list[Planned], warni
 
 
 def _said(found: list[tuple[Position, Verdict]], rows: tuple[str, ...], planned: list[Planned]) -> tuple[str, str]:
+    positions = [position for position, _ in found]
     at = f"The database is at {', '.join(rows) or 'base'}"
+    if any(position.is_guess or position.applied for position in positions):
+        at = capitalized(whereabouts(positions))
     if planned:
         return "RevisionsPending", f"{at}; {counted(len(planned), 'revision')} would be applied."
     if any(verdict.is_ahead for _, verdict in found):

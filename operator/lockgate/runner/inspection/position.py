@@ -24,7 +24,8 @@ from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
-from lockgate.runner.records.lineage import lineage_of
+from lockgate.runner.records.lineage import applied_heads, lineage_of
+from lockgate.runner.records.projects import Known
 from lockgate.runner.records.statements import Kept, Part, kept_statements
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project, load_project
@@ -39,6 +40,7 @@ __all__ = [
     "Position",
     "Verdict",
     "compare",
+    "compare_recorded",
     "database_of",
     "half_applied",
     "named_table",
@@ -64,6 +66,12 @@ class Position(NamedTuple):
     rows: tuple[str, ...]
     lineage: dict[str, tuple[str, ...]]
     """Parents of the revisions in lockgate.history, which older images do not know."""
+    applied: tuple[str, ...] = ()
+    """Where the table should be by lockgate.history, if it has no row."""
+    is_guess: bool = False
+    """Only the configuration names this table, and env.py may configure another one."""
+    elsewhere: tuple[str, ...] = ()
+    """Tables of that name in other schemas, to which revisions of the project were applied."""
 
     @property
     def name(self) -> str:
@@ -73,7 +81,20 @@ class Position(NamedTuple):
     @property
     def spoken(self) -> str:
         """The rows, for people."""
-        return ", ".join(self.rows) or "base"
+        return ", ".join(self.rows) or ("base" if self.schema else "unknown")
+
+    @property
+    def sentence(self) -> str:
+        """What is known of where the database is, for people."""
+        if self.schema or self.rows:
+            said = f"the database is at {self.spoken}"
+            gone = f", although lockgate.history has {', '.join(self.applied)} as applied to {self.name}"
+            return f"{said}{gone} (was its row deleted?)" if self.applied else said
+        if self.elsewhere:
+            known = ", ".join(self.elsewhere[:5])
+            return f"the search_path finds no {self.table}; lockgate.history knows {known} (--version-table names one)"
+        other = " (where env.py configures another one, --version-table names it)" if self.is_guess else ""
+        return f"there is no version table {self.table}{other}"
 
 
 class Verdict(NamedTuple):
@@ -81,7 +102,9 @@ class Verdict(NamedTuple):
 
     target: tuple[str, ...]
     steps: tuple[RevisionStep, ...] = ()
-    """What is pending, in order."""
+    """What is pending, in order; empty where the revision files cannot be loaded."""
+    pending: tuple[str, ...] = ()
+    """The revisions of that; from what an earlier run recorded where they cannot be loaded."""
     is_ahead: bool = False
     """The database contains everything that the image needs, and more."""
     objection: LockgateError | None = None
@@ -154,7 +177,9 @@ def reading() -> Iterator[None]:
 def read_position(connection: OwnConnection, schema: str, table: str) -> Position:
     """Read a version table, and the lineage of what is in it."""
     found, rows = connection.backend.located(connection, schema, table)
-    return Position(found, table, rows, lineage_of(connection, found, table))
+    keeps = connection.backend.keeps_history and not rows
+    applied = applied_heads(connection.rows, found, table) if keeps else ()
+    return Position(found, table, rows, lineage_of(connection, found, table), applied)
 
 
 def compare(script: ScriptDirectory, position: Position, *, target: str, accept: bool) -> Verdict:
@@ -172,7 +197,18 @@ def compare(script: ScriptDirectory, position: Position, *, target: str, accept:
         objection = plan.ahead(position.rows, unknown, heads, own, position.lineage, accept=accept)
         return Verdict(heads, is_ahead=trouble is None, objection=objection)
     steps = tuple(plan.pending(script, target, position.rows))
-    return Verdict(plan.target_heads(script, target, steps), steps)
+    return Verdict(plan.target_heads(script, target, steps), steps, tuple(step.revision.revision for step in steps))
+
+
+def compare_recorded(known: Known, position: Position, *, accept: bool) -> Verdict:
+    """Return the same from what a run of these very files recorded: they cannot be loaded without env.py."""
+    unknown = plan.unknown_rows(position.rows, known.graph)
+    if unknown:
+        trouble = plan.ahead(position.rows, unknown, known.heads, known.graph, position.lineage, accept=True)
+        objection = plan.ahead(position.rows, unknown, known.heads, known.graph, position.lineage, accept=accept)
+        return Verdict(known.heads, is_ahead=trouble is None, objection=objection)
+    missing = plan.ancestors(known.heads, known.graph) - plan.ancestors(position.rows, known.graph)
+    return Verdict(known.heads, pending=tuple(sorted(missing)))
 
 
 def recorded_statements(connection: OwnConnection, version_table: str) -> dict[Part, tuple[Kept, ...]]:
@@ -186,7 +222,7 @@ def half_applied(
     position: Position, verdict: Verdict | None, kept: dict[Part, tuple[Kept, ...]]
 ) -> tuple[tuple[str, int], ...]:
     """Return revisions that a run has begun and not ended, and how many statements of each are kept."""
-    pending = None if verdict is None else {step.revision.revision for step in verdict.steps}
+    pending = None if verdict is None else set(verdict.pending)
     return tuple(
         (part.revision, len(rows))
         for part, rows in kept.items()

@@ -7,21 +7,19 @@ import os
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.database.lock_holders import LockHolder
 from lockgate.runner.inspection.answer import Answer, answered, columns
-from lockgate.runner.inspection.position import (
-    Position,
-    Verdict,
-    compare,
-    half_applied,
-    named_table,
-    opened,
-    read_position,
-    recorded_statements,
+from lockgate.runner.inspection.position import Position, Verdict, half_applied, opened, recorded_statements
+from lockgate.runner.inspection.version_tables import (
+    find_holders,
+    find_positions,
+    judged,
+    recorded_by_runs,
+    whereabouts,
 )
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
-from lockgate.runner.revisions.project import Project, load_project
-from lockgate.runner.wording import counted
+from lockgate.runner.revisions.project import load_project
+from lockgate.runner.wording import capitalized, counted
 
 __all__ = ["status"]
 
@@ -29,44 +27,45 @@ __all__ = ["status"]
 def status(configuration: Configuration, narrator: Narrator) -> Answer:
     """Look once, and say how the database stands to the revisions of this image."""
     project = load_project(configuration, working_directory(), os.environ)
-    schema, table = named_table(configuration, project)
     with opened(project, configuration, narrator, "status") as (_, connection):
-        position = read_position(connection, schema, table)
+        known = recorded_by_runs(connection, project)
+        positions = find_positions(connection, configuration, project, known)
         leader = (project.version_schema, project.version_table)
-        backend = connection.backend
-        fence = (position.schema or schema or backend.default_schema(connection), table)
-        holders = backend.find_holders(connection, leader, fence)
-        more = backend.others(connection, holders)
-        kept = recorded_statements(connection, position.name)
-    verdict, warnings = _verdict(configuration, project, position)
-    return _answer(position, verdict, holders, half_applied(position, verdict, kept), (*warnings, *more))
-
-
-def _verdict(
-    configuration: Configuration, project: Project, position: Position
-) -> tuple[Verdict | None, tuple[str, ...]]:
+        places = [(position.schema or project.version_schema, position.table) for position in positions]
+        holders = find_holders(connection, leader, places)
+        more = connection.backend.others(connection, holders)
+        kept = [recorded_statements(connection, position.name) for position in positions]
     accept = configuration.database_ahead == "Accept"
+    found: list[tuple[Position, Verdict | None]]
     try:
-        return compare(project.script, position, target=configuration.target, accept=accept), ()
+        judgement = judged(project, positions, known, target=configuration.target, accept=accept)
+        found, warnings = list(judgement), more
     except InvalidRevisions as error:
         # Some revision files need what only env.py sets up. What the database says is true all the same.
-        return None, (f"No target: {error.message}",)
+        found, warnings = [(position, None) for position in positions], (f"No target: {error.message}", *more)
+    half = [item for one, rows in zip(found, kept, strict=True) for item in half_applied(*one, rows)]
+    return _answer(found, holders, tuple(half), warnings)
 
 
 def _answer(
-    position: Position,
-    verdict: Verdict | None,
+    found: list[tuple[Position, Verdict | None]],
     holders: tuple[LockHolder, ...],
     half_applied: tuple[tuple[str, int], ...],
     warnings: tuple[str, ...],
 ) -> Answer:
-    reason, message = _said(position, verdict)
-    target = verdict.target if verdict else ()
-    pending = None if verdict is None or verdict.is_ahead or verdict.objection else len(verdict.steps)
-    ahead = None if verdict is None else verdict.is_ahead
+    positions = [position for position, _ in found]
+    verdicts = [verdict for _, verdict in found if verdict is not None]
+    reason, message = _said(positions, verdicts)
+    rows = tuple(sorted({row for position in positions for row in position.rows}))
+    target = tuple(sorted({head for verdict in verdicts for head in verdict.target}))
+    is_open = not verdicts or any(verdict.is_ahead or verdict.objection for verdict in verdicts)
+    pending = None if is_open else sum(len(verdict.pending) for verdict in verdicts)
+    ahead = any(verdict.is_ahead for verdict in verdicts) if verdicts else None
+    names = ", ".join(position.name for position in positions if position.schema)
+    current = ", ".join(rows) or ("base" if names else "unknown")
     details = {
-        "version_table": position.name if position.schema else None,
-        "current": position.rows,
+        "version_table": names or None,
+        "current": rows,
         "target": target,
         "pending": pending,
         "ahead": ahead,
@@ -77,9 +76,9 @@ def _answer(
     }
     lines = columns(
         (
-            ("version table", position.name if position.schema else f"none ({position.table})"),
-            ("current", position.spoken),
-            ("target", ", ".join(target) if verdict else "unknown"),
+            ("version table", names or f"none ({positions[0].table})"),
+            ("current", current),
+            ("target", ", ".join(target) if verdicts else "unknown"),
             ("pending", "0" if ahead else "unknown" if pending is None else str(pending)),
             ("ahead", {None: "unknown", True: "yes", False: "no"}[ahead]),
             (
@@ -91,22 +90,22 @@ def _answer(
             *((("lock", holder.spoken) for holder in holders) if holders else (("lock", "free"),)),
         )
     )
-    report = answered(reason, message, rows=position.rows, target=target, pending=pending or 0, warnings=warnings)
+    report = answered(reason, message, rows=rows, target=target, pending=pending or 0, warnings=warnings)
     return Answer(report, {"status": details}, lines)
 
 
-def _said(position: Position, verdict: Verdict | None) -> tuple[str, str]:
-    at = f"The database is at {position.spoken}"
-    if verdict is None:
+def _said(positions: list[Position], verdicts: list[Verdict]) -> tuple[str, str]:
+    at = capitalized(whereabouts(positions))
+    objection = next((verdict.objection for verdict in verdicts if verdict.objection), None)
+    pending = sum(len(verdict.pending) for verdict in verdicts)
+    if not verdicts:
         return "TargetUnknown", f"{at}; what this image needs is not known (see the warning)."
-    if verdict.is_ahead:
-        message = f"{at}, ahead of this image; it contains everything that the image needs."
-        return "DatabaseAhead", str(verdict.objection) if verdict.objection else message
-    if verdict.objection:
-        return verdict.objection.reason, str(verdict.objection)
-    if verdict.steps:
-        return (
-            "RevisionsPending",
-            f"{at}, {counted(len(verdict.steps), 'revision')} before {', '.join(verdict.target)}.",
-        )
+    if objection:
+        is_ahead = any(verdict.is_ahead for verdict in verdicts)
+        return "DatabaseAhead" if is_ahead else objection.reason, str(objection)
+    if pending:
+        target = sorted({head for verdict in verdicts for head in verdict.target})
+        return "RevisionsPending", f"{at}, {counted(pending, 'revision')} before {', '.join(target)}."
+    if any(verdict.is_ahead for verdict in verdicts):
+        return "DatabaseAhead", f"{at}, ahead of this image; it contains everything that the image needs."
     return "NothingToDo", f"{at}: nothing is pending."

@@ -17,6 +17,7 @@ from lockgate.runner.database.lock_holders import LockHolder
 from lockgate.runner.durations import spoken
 from lockgate.runner.inspection.answer import Answer, answered
 from lockgate.runner.inspection.position import named_table, opened
+from lockgate.runner.inspection.version_tables import find_holders, find_places
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
@@ -40,15 +41,15 @@ def unlock(configuration: Configuration, narrator: Narrator) -> Answer:
     schema, table = named_table(configuration, project)
     leader = (project.version_schema, project.version_table) if project else (schema, table)
     with opened(project, configuration, narrator, "unlock") as (_, connection):
-        backend = connection.backend
-        found = backend.place(connection, schema, table) or schema or backend.default_schema(connection)
+        places = find_places(connection, configuration, project) if project else ((schema, table),)
 
         def find() -> tuple[LockHolder, ...]:
-            return connection.backend.find_holders(connection, leader, (found, table))
+            return find_holders(connection, leader, places)
 
         holders = find()
         if not holders:
-            message = f"Nobody holds the migration lock of {found}.{table}: there is nothing to unlock."
+            names = ", ".join(f"{_schema(connection, *place)}.{place[1]}" for place in places)
+            message = f"Nobody holds the migration lock of {names}: there is nothing to unlock."
             return Answer(
                 answered("NotLocked", message, warnings=connection.backend.others(connection, ())), {"holders": []}
             )
@@ -61,6 +62,11 @@ def unlock(configuration: Configuration, narrator: Narrator) -> Answer:
             return Answer(answered("LeftAlone", "Nothing was ended."), {**details, "ended": []})
         ended = tuple(holder for holder in holders if _end(connection, holder))
         return Answer(_result(find, ended, holders), {**details, "ended": sorted({one.pid for one in ended})})
+
+
+def _schema(connection: OwnConnection, schema: str, table: str) -> str:
+    backend = connection.backend
+    return backend.place(connection, schema, table) or schema or backend.default_schema(connection)
 
 
 def _wanted(holders: tuple[LockHolder, ...]) -> bool:

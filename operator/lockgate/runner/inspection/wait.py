@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lockgate.errors import DatabaseBusy, DatabaseUnreachable, InvalidRevisions, LockgateError, SchemaNotReady
@@ -17,12 +18,19 @@ from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import Database, OwnConnection
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
-from lockgate.runner.inspection.position import LOCK_TIMEOUT_MS, database_of, named_table, recorded_statements
+from lockgate.runner.inspection.position import LOCK_TIMEOUT_MS, Position, database_of, recorded_statements
+from lockgate.runner.inspection.version_tables import (
+    find_positions,
+    judged,
+    positions_with,
+    recorded_by_runs,
+    whereabouts,
+)
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.output.publication import report_of
-from lockgate.runner.records.lineage import lineage_of
+from lockgate.runner.records.projects import Known
 from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.project import Project, load_project
 from lockgate.runner.wording import counted
@@ -44,6 +52,10 @@ class Wait:
     contained: set[str] = field(default_factory=set)
     half_back: set[str] = field(default_factory=set)
     """Revisions that a downgrade has begun to take back, and not ended."""
+    own: plan.Parents = field(default_factory=dict)
+    """The image's revisions and their parents."""
+    unreadable: InvalidRevisions | None = None
+    """Why they are not known."""
     needed: tuple[str, ...] = ()
     missing: int = 0
     connection: OwnConnection | None = None
@@ -57,9 +69,10 @@ class Wait:
             resource=self.configuration.resource, pod=self.configuration.pod, lock_timeout_ms=LOCK_TIMEOUT_MS
         )
         database = database_of(project, self.configuration, self.narrator, settings)
-        own = {} if project is None or self.configuration.revision else self._graph(project)
+        if project is not None and not self.configuration.revision:
+            self._read_graph(project)
         while True:
-            trouble = self._look(database, project, own)
+            trouble = self._look(database, project)
             if trouble is None:
                 return "SchemaReady"
             waited = time.monotonic() - self.started
@@ -74,25 +87,28 @@ class Wait:
             pause = random.uniform(*POLL)  # noqa: S311  # jitter, not a secret
             time.sleep(min(pause, max(self.configuration.timeout - waited, 0.01)))
 
-    def _graph(self, project: Project) -> dict[str, tuple[str, ...]]:
+    def _read_graph(self, project: Project) -> None:
+        """Read the revision files; what cannot be loaded without env.py may have been recorded by a run."""
+        target = self.configuration.target
         try:
-            own = plan.graph(project.script)
+            self.own = plan.graph(project.script)
         except InvalidRevisions as error:
-            raise InvalidRevisions(
+            self.unreadable = InvalidRevisions(
                 error.message,
-                advice="If the revision files need what only env.py sets up, say which one to wait for: --revision.",
-            ) from error
-        self.needed = plan.target_heads(project.script, self.configuration.target, ())
-        plan.pending(project.script, self.configuration.target, ())  # an unknown or ambiguous target is an error now
-        return own
+                advice="If the revision files need what only env.py sets up, say which one to wait for: --revision."
+                " Once a run of these very files has succeeded, that is not needed.",
+            )
+            return
+        self.needed = plan.target_heads(project.script, target, ())
+        plan.pending(project.script, target, ())  # an unknown or ambiguous target is an error now
 
-    def _look(self, database: Database, project: Project | None, own: plan.Parents) -> str | None:
+    def _look(self, database: Database, project: Project | None) -> str | None:
         """Ask once; return what is missing, or None."""
         was_open = False
         try:
             self.connection = self.connection or database.connect("wait")
             was_open = True
-            recorded = self._read(self.connection, project)
+            positions, known = self._read(self.connection, project)
             if self.connection.stands_in:
                 self._close()
         except Exception as caught:
@@ -101,33 +117,48 @@ class Wait:
             if isinstance(error, (DatabaseUnreachable, DatabaseBusy)):
                 return error.message.rstrip(".")
             raise error from caught
-        return self._missing(project, own, recorded)
+        return self._missing(project, positions, known)
 
-    def _read(self, connection: OwnConnection, project: Project | None) -> dict[str, tuple[str, ...]]:
-        schema, table = named_table(self.configuration, project)
-        found, self.rows = connection.backend.located(connection, schema, table)
-        left = recorded_statements(connection, f"{found}.{table}")
-        self.half_back = {part.revision for part in left if part.direction == "downgrade"}
-        return lineage_of(connection, found, table)
+    def _read(self, connection: OwnConnection, project: Project | None) -> tuple[tuple[Position, ...], Sequence[Known]]:
+        known: Sequence[Known] = ()
+        if self.configuration.revision or project is None:
+            positions = positions_with(connection, self.configuration, project)
+        else:
+            known = recorded_by_runs(connection, project)
+            positions = find_positions(connection, self.configuration, project, known)
+        self.rows = tuple(sorted({row for position in positions for row in position.rows}))
+        self.half_back = set()
+        for position in positions:
+            left = recorded_statements(connection, position.name)
+            self.half_back |= {part.revision for part in left if part.direction == "downgrade"}
+        return positions, known
 
-    def _missing(self, project: Project | None, own: plan.Parents, recorded: plan.Parents) -> str | None:
-        self.contained = plan.ancestors(self.rows, recorded, own)
-        at = f"the database is at {', '.join(self.rows) or 'base'}"
+    def _missing(self, project: Project | None, positions: Sequence[Position], known: Sequence[Known]) -> str | None:
+        """Return what is missing in any of the version tables."""
         wanted = self.configuration.revision
-        half = self.half_back & self.contained & plan.ancestors([wanted] if wanted else self.needed, recorded, own)
+        at = whereabouts(positions)
+        lineages = [position.lineage for position in positions]
+        self.contained = plan.ancestors(self.rows, self.own, *lineages)
+        half = self.half_back & self.contained
+        half &= plan.ancestors([wanted] if wanted else self.needed, self.own, *lineages)
         if half:
             return f"{at}, and {', '.join(sorted(half))} is half taken back"
         if wanted or project is None:
-            return None if wanted in self.contained else f"{at}, needed is {wanted}"
-        unknown = plan.unknown_rows(self.rows, own)
-        if not unknown:
-            self.missing = len(plan.pending(project.script, self.configuration.target, self.rows))
-            return (
-                f"{at}, {counted(self.missing, 'revision')} before {', '.join(self.needed)}" if self.missing else None
-            )
-        accept = self.configuration.database_ahead == "Accept"
-        error = plan.ahead(self.rows, unknown, self.needed, own, recorded, accept=accept)
-        return None if error is None else error.message.rstrip(".")
+            lacking = [one for one in positions if wanted not in plan.ancestors(one.rows, one.lineage, self.own)]
+            return f"{at}, needed is {wanted}" if lacking else None
+        return self._pending(project, positions, known, at)
+
+    def _pending(self, project: Project, positions: Sequence[Position], known: Sequence[Known], at: str) -> str | None:
+        target, accept = self.configuration.target, self.configuration.database_ahead == "Accept"
+        if self.unreadable is not None and not any(one.graph and one.target == target for one in known):
+            raise self.unreadable
+        verdicts = [verdict for _, verdict in judged(project, positions, known, target=target, accept=accept)]
+        self.needed = tuple(sorted({head for verdict in verdicts for head in verdict.target}))
+        self.missing = sum(len(verdict.pending) for verdict in verdicts)
+        objection = next((verdict.objection for verdict in verdicts if verdict.objection), None)
+        if objection is not None:
+            return objection.message.rstrip(".")
+        return f"{at}, {counted(self.missing, 'revision')} before {', '.join(self.needed)}" if self.missing else None
 
     def _close(self) -> None:
         if self.connection is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
+from lockgate.errors import InvalidRevisions
 from lockgate.runner.database import outcome
 from lockgate.runner.entry.course import Course
 from lockgate.runner.entry.environment import EnvironmentEntry
@@ -25,9 +26,12 @@ from lockgate.runner.migration.monitor import Monitor
 from lockgate.runner.migration.verification import VersionTables
 from lockgate.runner.records import schema, unverified
 from lockgate.runner.records.images import count_tables
+from lockgate.runner.records.projects import Known, identity_of, record_project
 from lockgate.runner.records.satisfied import Satisfied, forget, remember
+from lockgate.runner.revisions import plan
 from lockgate.runner.revisions.inputs import Inputs, written
-from lockgate.runner.revisions.project import Project, script_folders
+from lockgate.runner.revisions.outline import digest_of_files
+from lockgate.runner.revisions.project import Project, first_revisions, script_folders
 from lockgate.runner.wording import counted
 
 if TYPE_CHECKING:
@@ -66,6 +70,8 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
         unverified.end(connection, scope)
         _remember(run, project, connection, fingerprint)
         run.record_image(connection)
+        if run.configuration.command == "migrate":
+            _record(run, project, connection, fingerprint)
     return _reason(run)
 
 
@@ -188,6 +194,26 @@ def _remember(run: Run, project: Project, connection: OwnConnection, fingerprint
         remember(connection, project.digest, Satisfied(schema, table, text, account.reached, account.target, revisions))
     except DBAPIError as error:
         run.warnings.append(f"The fast path is not recorded: {outcome.brief(error)}.")
+
+
+def _record(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    """Record what only env.py knows of the project, for the commands that look without entering it."""
+    place = connection.backend.place
+    tables = [(schema, table) for database, schema, table in run.account.tables if database == fingerprint]
+    try:
+        known = Known(
+            digest=project.digest,
+            files=digest_of_files(project.folders),
+            identity=identity_of(first_revisions(project.script)),
+            target=run.configuration.target,
+            heads=run.account.target,
+            # Another role, or another URL, may find it in another schema, which is its own then.
+            version_tables=tuple(("" if place(connection, "", one[1]) == one[0] else one[0], one[1]) for one in tables),
+            graph=plan.graph(project.script),
+        )
+        record_project(connection, known)
+    except (DBAPIError, InvalidRevisions) as error:
+        run.warnings.append(f"What `lockgate status` goes by is not recorded: {outcome.brief(error)}.")
 
 
 def _inputs(run: Run, project: Project, fingerprint: str) -> Inputs | None:

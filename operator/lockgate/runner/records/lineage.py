@@ -8,13 +8,25 @@ that exists in no schema any more count where the table's own rows say nothing, 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from lockgate.runner.database.connection import OwnConnection
 from lockgate.runner.database.privileges import may_read
 
-__all__ = ["Stored", "lineage", "lineage_of", "merged", "sources", "stored"]
+__all__ = [
+    "Related",
+    "Stored",
+    "applied_heads",
+    "lineage",
+    "lineage_of",
+    "merged",
+    "related_tables",
+    "sources",
+    "still_applied",
+    "stored",
+    "tables_with",
+]
 
 Query = Callable[..., "list[tuple[Any, ...]]"]
 """Runs a statement with named parameters."""
@@ -42,6 +54,77 @@ def sources(query: Query, schema: str, table: str) -> dict[str, str]:
     """Return the SHA-256 of the source of every revision of this version table, as it was applied the last time."""
     found = _recorded(query, "CASE WHEN h.source <> '' THEN h.source_sha256 END", schema, table)
     return {revision: sha for revision, sha in found.items() if sha}
+
+
+class Related(NamedTuple):
+    """A version table, and the newest of a project's revisions that was applied to it."""
+
+    schema: str
+    table: str
+    revision: str
+    sha256: str
+    """Of the source that was applied; empty where there was none."""
+
+
+_THERE = (
+    " FROM lockgate.history h JOIN pg_catalog.pg_class c ON true JOIN pg_catalog.pg_namespace n"
+    " ON n.oid = c.relnamespace AND n.nspname || '.' || c.relname = h.version_table"
+)
+
+
+def related_tables(query: Query, graph: Mapping[str, Iterable[str]]) -> list[Related]:
+    """Return the version tables that exist and to which revisions of this graph, with the same parents, were applied.
+
+    Two projects may number their revisions alike: the source of the newest tells them apart.
+    """
+    if not graph or not query(f"SELECT {may_read('history')}")[0][0]:
+        return []
+    rows = query(
+        "SELECT DISTINCT ON (n.nspname, c.relname) n.nspname, c.relname, h.revision, coalesce(h.source_sha256, '')"
+        f"{_THERE} JOIN json_each_text(CAST(:graph AS json)) g ON g.key = h.revision AND g.value = h.parents"
+        " WHERE h.direction <> 'downgrade' ORDER BY n.nspname, c.relname, h.id DESC",
+        graph=json.dumps({revision: json.dumps(tuple(parents)) for revision, parents in graph.items()}),
+    )
+    return [Related(*row) for row in rows]
+
+
+def tables_with(query: Query, revision: str) -> list[tuple[str, str]]:
+    """Return the version tables that exist and share a revision with one to which this revision was applied."""
+    if not query(f"SELECT {may_read('history')}")[0][0]:
+        return []
+    rows = query(
+        f"SELECT DISTINCT n.nspname, c.relname{_THERE} WHERE h.revision IN (SELECT s.revision FROM lockgate.history s"
+        " WHERE s.version_table IN (SELECT w.version_table FROM lockgate.history w WHERE w.revision = :revision))"
+        " ORDER BY 1, 2",
+        revision=revision,
+    )
+    return [(schema, table) for schema, table in rows]
+
+
+def applied_heads(query: Query, schema: str, table: str) -> tuple[str, ...]:
+    """Return where a version table is by lockgate.history: what was applied last and not taken back."""
+    if not schema or not query(f"SELECT {may_read('history')}")[0][0]:
+        return ()
+    rows = query(
+        "SELECT revision, direction, parents FROM lockgate.history WHERE version_table = :whole ORDER BY id",
+        whole=f"{schema}.{table}",
+    )
+    return still_applied([(revision, direction, tuple(json.loads(parents))) for revision, direction, parents in rows])
+
+
+def still_applied(rows: Iterable[tuple[str, str, tuple[str, ...]]]) -> tuple[str, ...]:
+    """Return the heads of what was applied and not taken back.
+
+    From (revision, direction, parents) of each row, the oldest first.
+    """
+    applied: dict[str, tuple[str, ...]] = {}
+    for revision, direction, parents in rows:
+        if direction == "downgrade":
+            applied.pop(revision, None)
+        else:
+            applied[revision] = parents
+    below = {parent for parents in applied.values() for parent in parents}
+    return tuple(sorted(set(applied) - below))
 
 
 class Stored(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lockgate.runner.database.connection import OwnConnection, database_error
 from lockgate.runner.database.privileges import MAY_WRITE, may_read
-from lockgate.runner.records import history, images, satisfied, statements, unverified
+from lockgate.runner.records import history, images, projects, satisfied, statements, unverified
 
 __all__ = ["OTHER_ROLE", "ensure"]
 
@@ -35,7 +35,7 @@ def ensure(connection: OwnConnection) -> str:
     """Create the schema where it is missing; return a warning where that is not allowed, else nothing."""
     if not connection.backend.keeps_history:
         return f"No history on {connection.backend.spoken}: {NOT_KEPT}"
-    tables = " AND ".join(may_read(table) for table in ("unverified", "statements", "images"))
+    tables = " AND ".join(may_read(table) for table in ("unverified", "statements", "images", "projects"))
     if connection.value(f"SELECT {MAY_WRITE} AND {tables} AND {satisfied.IS_CURRENT}"):
         return ""
     if connection.value("SELECT current_user = 'lockgate'"):
@@ -45,7 +45,7 @@ def ensure(connection: OwnConnection) -> str:
         if not connection.value(is_there):  # IF NOT EXISTS asks for the right to create it also where it is there
             connection.rows("CREATE SCHEMA IF NOT EXISTS lockgate")
         made = (history.TABLE, satisfied.TABLE, satisfied.UPGRADE, unverified.TABLE, statements.TABLE, images.TABLE)
-        for table in made:
+        for table in (*made, projects.TABLE):
             connection.rows(table)
     except database_error():
         # Two who create it at once meet in a unique index of the catalogue: whoever lost finds it made.

@@ -22,7 +22,7 @@ from lockgate.errors import InvalidConfiguration
 from lockgate.runner.database.database_url import PLACEHOLDERS, destination
 from lockgate.runner.invocation.configuration import Configuration
 
-__all__ = ["Outline", "configuration_files", "digest_of", "outline", "secrets_in"]
+__all__ = ["Outline", "configuration_files", "digest_of", "digest_of_files", "outline", "secrets_in"]
 
 _OF_THIS_PROCESS = re.compile(r"LOCKGATE_|KUBERNETES_|(?:HOSTNAME|PWD|OLDPWD|SHLVL|TERM|_)$")
 """Variables that differ from pod to pod, and decide nothing in env.py."""
@@ -144,6 +144,11 @@ def digest_of(
     """
     said = (configuration.section, configuration.target, sorted(configuration.args), destination(url))
     return _digest(files, folders, (*said, _surroundings(environ, configuration.database_env)))
+
+
+def digest_of_files(folders: tuple[str, ...]) -> str:
+    """Return a digest of env.py and the revision files alone: the same in every environment and for every target."""
+    return _digest([], folders, ())
 
 
 def _surroundings(environ: Mapping[str, str], database_env: str) -> list[tuple[str, str]]:

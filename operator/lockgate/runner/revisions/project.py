@@ -20,7 +20,7 @@ from lockgate.runner.invocation.options import DATABASE_ENV
 from lockgate.runner.revisions.outline import configuration_files, digest_of
 from lockgate.runner.wording import sentence
 
-__all__ = ["Project", "load_project", "script_folders"]
+__all__ = ["Project", "first_revisions", "load_project", "script_folders"]
 
 
 class Project(NamedTuple):
@@ -100,6 +100,14 @@ def script_folders(script: ScriptDirectory) -> tuple[str, ...]:
     """
     # Alembic has no public name for the folders of the revision files.
     return tuple(sorted({os.path.realpath(path) for path in map(str, (script.dir, *script._version_locations))}))
+
+
+def first_revisions(script: ScriptDirectory) -> list[tuple[str, str]]:
+    """Return the revisions that build on nothing, and their files; none where the files cannot be loaded."""
+    try:
+        return [(one.revision, one.path) for one in script.walk_revisions() if not one._all_down_revisions]
+    except (Exception, SystemExit):  # revision files are the user's code: anything can come out of them
+        return []
 
 
 def _options(configuration: Configuration) -> Any:
