@@ -42,6 +42,16 @@ def test_a_missing_key_of_a_secret_is_named_and_the_run_goes_on_when_it_appears(
     assert shop.database.revisions() == ["0002"]
 
 
+def test_a_pod_that_cannot_be_created_is_told_in_the_job_controllers_words_and_the_run_goes_on(shop: Shop) -> None:
+    shop.secret()
+    shop.migrate(1, template={"spec": {"serviceAccountName": "migrator"}})
+    says(shop, "PodNotCreated", 'serviceaccount "migrator" not found')
+
+    shop.here.kubectl("create", "serviceaccount", "migrator")
+    shop.ready()
+    assert shop.database.revisions() == ["0002"]
+
+
 def test_an_image_that_cannot_be_pulled_is_named_and_a_corrected_one_is_used(shop: Shop) -> None:
     shop.secret()
     shop.migrate(image="localhost/nobody-built-this:1")

@@ -91,7 +91,7 @@ class Observation:
         return run if run.get("job") == job.name and started in (None, job.created) else {}
 
     def is_over(self, job: JobView, now: datetime) -> bool:
-        """Say whether the run has ended although its Job has not: a container that was added keeps the pod alive."""
+        """Say whether the run has ended although its Job has not: containers that were added keep it from ending."""
         return job.active and self.last_container(job, now) is not None
 
     def outlived_for(self, job: JobView, now: datetime) -> timedelta:
@@ -101,13 +101,13 @@ class Observation:
         return now - ended if ended else timedelta.max if pod else timedelta()
 
     def last_container(self, job: JobView, now: datetime) -> PodView | None:
-        """Return the pod whose container that migrates has ended the run, where another container outlives it.
+        """Return the pod whose container that migrates has ended the run, where another one outlives it or fails it.
 
         One that succeeded ends the run at once. One that failed does so a moment later, so that a container which ends
         by itself lets the Job try again; never while another pod works, or while the pod is being deleted.
         """
         kept = [pod for pod in self.pods_of(job) if pod.kept_by]
-        good = next((pod for pod in kept if pod.exit_code == 0), None)
+        good = next((pod for pod in self.pods_of(job) if pod.exit_code == 0 and (pod.kept_by or pod.failed_by)), None)
         if good is not None or not kept:
             return good
         if any(pod.deleting or not (pod.ended or pod.kept_by) for pod in self.pods_of(job)):

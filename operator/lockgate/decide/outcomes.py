@@ -126,11 +126,12 @@ def _has_succeeded(observation: Observation, job: JobView) -> bool:
 
 def _outlived(pod: PodView) -> str:
     """Say which containers were added to a pod, and how to keep them away."""
-    names = ", ".join(pod.kept_by)
+    names = ", ".join(pod.kept_by or pod.failed_by)
+    does = "keeps" if pod.kept_by else "has failed and keeps"
     return (
-        f"Container {names}, which is not of the Job, keeps pod {pod.name} from ending, so the Job is removed. Exclude"
-        " these pods from the injection by a label or annotation in spec.template.metadata, or have it injected as a"
-        " native sidecar."
+        f"Container {names}, which is not of the Job, {does} pod {pod.name} from ending well, so the Job is removed."
+        " Exclude these pods from the injection by a label or annotation in spec.template.metadata, or have it"
+        " injected as a native sidecar."
     )
 
 

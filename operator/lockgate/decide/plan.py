@@ -71,7 +71,10 @@ def _without_outlived_jobs(facts: Facts, decision: Decision) -> Decision:
 
 def _stays(facts: Facts, job: JobView) -> timedelta:
     """Return how much longer the Job of a run that has ended stays."""
-    succeeded = any(pod.exit_code == 0 for pod in facts.observation.pods_of(job))
+    pods = facts.observation.pods_of(job)
+    if any(pod.failed_by for pod in pods):  # the Job is about to try again what is done
+        return timedelta()
+    succeeded = any(pod.exit_code == 0 for pod in pods)
     return max(timedelta(), (OUTLIVED if succeeded else READABLE) - facts.observation.outlived_for(job, facts.now))
 
 

@@ -34,13 +34,13 @@ def pods_held(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
     """Return, by pod, the events for pods that are held and that nothing on its way will free: one for each change."""
     told = (before.get("gate") or {}).get("uncovered") or ()
     images = (after.get("satisfied") or {}).get("images") or ()
-    there = f"image {images[0]['image']}" if images else "no image yet"
+    there = f"the newest that the database has is image {images[0]['image']}" if images else "the database has none yet"
     return {
         entry["pod"]: Note(
             "Warning",
             reasons.POD_HELD,
             "Gate",
-            f"Held: it wants {entry['wants']}, and the newest that the database has is {there}. Images are compared"
+            f"Held: it wants {entry['wants']}, and {there}. Images are compared"
             " letter by letter; see the annotation lockgate.dev/migration-image and the label lockgate.dev/revision.",
         )
         for entry in after["gate"].get("uncovered") or ()

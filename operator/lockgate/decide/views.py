@@ -126,6 +126,13 @@ class PodView:
         return tuple(container.name for container in self.beside if not container.terminated)
 
     @property
+    def failed_by(self) -> tuple[str, ...]:
+        """Names of the containers that failed the pod although the one that migrates had ended well."""
+        if self.phase != "Failed" or self.exit_code != 0:
+            return ()
+        return tuple(container.name for container in self.beside if container.exit_code)
+
+    @property
     def has_started(self) -> bool:
         """True when the container that migrates ran, or may have.
 

@@ -69,6 +69,24 @@ async def test_a_job_that_ends_by_itself_in_that_moment_is_left_alone(world: Any
     assert len(world.status()["history"]) == 1
 
 
+async def test_a_container_that_fails_beside_a_success_starts_no_other_attempt(world: Any, migrated: Any) -> None:
+    world.migration()
+    await world.settle()
+    job = world.job()
+    pod = world.run(job)
+    world.inject(pod)
+    world.end(pod, migrated(), **ended(world))
+    pod["status"]["containerStatuses"][1]["state"] = {"terminated": {"exitCode": 1}}
+    pod["status"]["phase"] = "Failed"
+    job["status"] = {"failed": 1}
+
+    await world.settle()
+
+    assert (world.ready()["status"], world.ready()["reason"]) == ("True", "Migrated")
+    assert "Container istio-proxy, which is not of the Job, has failed" in world.ready()["message"]
+    assert world.api.all(JOB) == []
+
+
 async def test_a_failure_for_good_is_told_and_its_log_stays_for_a_while(world: Any) -> None:
     report = Report("Failed", "MigrationFailed", "Revision 9f2c failed.", exit_code=20)
     job = await outlive(world, report)
