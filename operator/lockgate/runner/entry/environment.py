@@ -24,10 +24,10 @@ from lockgate.runner.database.dbapi import asking, dbapi_of, send
 from lockgate.runner.entry.arrival import Arrival, arrive, keep_settings
 from lockgate.runner.entry.declared_locking import DeclaredLocking, declared_by
 from lockgate.runner.entry.entering import enter
-from lockgate.runner.entry.env_transactions import Choice, Style, choose
+from lockgate.runner.entry.env_transactions import PER_REVISION, Choice, Style, choose
 from lockgate.runner.entry.resuming import look_back
 from lockgate.runner.entry.seen import Seen
-from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.entry.sessions import EnvironmentSessions, SelfBlock
 from lockgate.runner.entry.transactions import Transactions
 from lockgate.runner.forks import end_child, is_child
 from lockgate.runner.imports import end_imports
@@ -91,6 +91,11 @@ class EnvironmentEntry:
     def failed_statement(self) -> str:
         """Text of the statement that failed last, without parameters."""
         return self._sessions.failed
+
+    @property
+    def self_block(self) -> SelfBlock | None:
+        """A session of this entry that waited for another one of it."""
+        return self._sessions.self_block
 
     @property
     def swallowed(self) -> BaseException | None:
@@ -258,6 +263,8 @@ class EnvironmentEntry:
             transactions.committed_inside = False
         seen.left = ()
         done = seen.done if step.is_upgrade else seen.undone
+        if done and step.revision.revision in self._sessions.opened_within and seen.choice == Choice(PER_REVISION):
+            seen.looked_from_outside.append(step.revision.revision)
         done.append(Applied(step.revision.revision, step.doc or "", seconds))
         self._narrator.tell(
             "applied" if step.is_upgrade else "undone",

@@ -76,6 +76,8 @@ class Seen:
     """Revisions that ended well in a transaction that env.py commits, and had committed a part before."""
     committed_inside: list[str] = field(default_factory=list)
     """Revisions that committed the transaction in which they ran."""
+    looked_from_outside: list[str] = field(default_factory=list)
+    """Revisions that opened a session of their own, to which others of this run were committed already."""
 
     @property
     def choice(self) -> Choice:

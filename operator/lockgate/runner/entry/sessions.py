@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -71,6 +72,15 @@ class Statement(NamedTuple):
     """SQLAlchemy's name of what reads it."""
 
 
+class SelfBlock(NamedTuple):
+    """A session of a run that waits for another one of the same thread, which so can never go on."""
+
+    waiter: int
+    holder: int
+    waiting_for: str
+    """The lock and its holder, in words."""
+
+
 class Preparation(Protocol):
     """What has to be done around a statement with CONCURRENTLY."""
 
@@ -106,6 +116,12 @@ class EnvironmentSessions:
         self.unfinished = Unfinished()
         self._uncommitted: dict[int, Callable[[], None]] = {}
         """By connection with whole revisions in a transaction that env.py commits: what has to look before that."""
+        self._threads: dict[int, int] = {}
+        """By session, the thread that used it last."""
+        self.self_block: SelfBlock | None = None
+        """Seen in this entry into env.py."""
+        self.opened_within: set[str] = set()
+        """Revisions that opened a session of their own."""
         self._heard: dict[int, list[str]] = {}
         """What env.py executes over a connection between ``configure()`` and ``run_migrations()``."""
         self.fenced: list[dict[str, Any]] = []
@@ -129,7 +145,7 @@ class EnvironmentSessions:
 
     def __enter__(self) -> EnvironmentSessions:
         """Start listening."""
-        self.failed, self.errors, self.running = "", [], None
+        self.failed, self.errors, self.running, self.self_block = "", [], None, None
         for name, listener in self._listeners:
             event.listen(Engine, name, listener)
         event.listen(Engine, "before_cursor_execute", self._before, retval=True)
@@ -151,6 +167,8 @@ class EnvironmentSessions:
         session = backend.session_of(ask)
         connection.commit()  # or the settings would be rolled back, and Alembic think that a transaction is open
         record.info["lockgate_session"] = session
+        if self.journal.is_following:
+            self.opened_within.add(self.journal.revision)
         if session:
             self.pids.add(session)
         else:
@@ -161,6 +179,18 @@ class EnvironmentSessions:
             return
         self._files.pop(id(connection), None)
         self.pids.discard(record.info.get("lockgate_session"))
+
+    @property
+    def are_several(self) -> bool:
+        """Whether env.py has more than one session now."""
+        return len(self.pids) > 1
+
+    def blocked(self, statement: Statement, holders: tuple[int, ...], waiting_for: str) -> None:
+        """Take note of the sessions that hold what a statement waits for; called by another thread."""
+        mine = self._threads.get(statement.pid)
+        for holder in holders:
+            if mine is not None and self._threads.get(holder) == mine and holder in self.pids:
+                self.self_block = SelfBlock(statement.pid, holder, waiting_for)
 
     def hear(self, connection: Any) -> list[str]:
         """Return a list that gets every statement of this connection from now on."""
@@ -219,6 +249,7 @@ class EnvironmentSessions:
             self._interruption.check()
         session, kind = connection.info.get("lockgate_session", 0), connection.dialect.name
         self.running = Statement(session, statement, time.monotonic(), kind)
+        self._threads[session] = threading.get_ident()
         self._awaited = backend_of(connection.dialect.name).outlives_clients
         if patient:
             dbapi = dbapi_of(connection)

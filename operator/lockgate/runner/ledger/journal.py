@@ -58,6 +58,11 @@ class Journal:
         """Revisions that were continued, and behind how many statements."""
 
     @property
+    def is_following(self) -> bool:
+        """Whether a revision runs."""
+        return self._ledger.is_following
+
+    @property
     def revision(self) -> str:
         """The revision that runs, or ran last."""
         return self._part.revision

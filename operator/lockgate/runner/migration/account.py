@@ -59,6 +59,8 @@ class Account:
     """In which the revisions of the last entry into env.py ran."""
     committed_inside: set[str] = field(default_factory=set)
     """Revisions that committed the transaction in which they ran."""
+    looked_from_outside: set[str] = field(default_factory=set)
+    """Revisions that opened a session of their own, to which others of this run were committed already."""
     database: str = ""
     """Identifies the database; empty where nobody asks."""
     images: tuple[ImageTarget, ...] = ()
@@ -104,6 +106,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
         contained = plan.ancestors(found, entry.course.graph if seen.ran else {}, seen.arrival.lineage)
         seen.return_to_half(contained)
         account.revisions |= contained
+        account.looked_from_outside |= contained.intersection(seen.looked_from_outside)
         account.committed_inside |= contained.intersection(seen.committed_inside)
         account.applied += [step for step in seen.done if step.revision in contained]
         account.undone += [step for step in seen.undone if step.revision not in contained]
@@ -155,7 +158,7 @@ def run_report(
         seconds=round(seconds, 3),
         attempts=account.attempts,
         transactions=account.transactions,
-        warnings=(*warnings, *_adoption(account, reason), *_changes(account), *_commits(account)),
+        warnings=(*warnings, *_adoption(account, reason), *_changes(account), *_commits(account), *_outside(account)),
     )
 
 
@@ -182,6 +185,16 @@ def _commits(account: Account) -> tuple[str, ...]:
     return (
         f"Committed by the revision itself: {', '.join(sorted(account.committed_inside))}. With Alembic alone, one"
         " that calls commit() on env.py's connection loses its version, and what follows it. Use autocommit_block().",
+    )
+
+
+def _outside(account: Account) -> tuple[str, ...]:
+    """Warn of revisions that another session may have told something else than with Alembic's one transaction."""
+    if not account.looked_from_outside:
+        return ()
+    return (
+        f"A session of its own: {', '.join(sorted(account.looked_from_outside))}. It sees the revisions before it, each"
+        " committed by itself; with Alembic alone it would not. Where that matters: --transactions AsEnvironment.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from lockgate.errors import (
+    DatabaseBusy,
     DatabaseReadOnly,
     HalfApplied,
     InvalidRevisions,
@@ -15,8 +16,10 @@ from lockgate.errors import (
 )
 from lockgate.report import Failure
 from lockgate.runner.database import outcome
+from lockgate.runner.entry.env_transactions import AS_ENVIRONMENT, Choice
 from lockgate.runner.entry.environment import EnvironmentEntry
 from lockgate.runner.entry.seen import Seen
+from lockgate.runner.entry.sessions import SelfBlock
 from lockgate.runner.ledger.committed import is_repeatable
 from lockgate.runner.ledger.half_applied import done_word, listing, way_out
 from lockgate.runner.ledger.index_work import index_work
@@ -50,10 +53,24 @@ def error_of(entry: EnvironmentEntry, cause: BaseException | None, project: Proj
     error = outcome.classify(cause)
     if error is entry.refusal:
         return error
+    if isinstance(error, DatabaseBusy) and entry.self_block is not None:
+        return _blocks_itself(entry, entry.self_block)
     if not isinstance(error, MigrationFailed) or isinstance(error, NoProgress):
         return error
     return MigrationFailed(
         sentence(f"{_headline(entry, cause, project)}: {outcome.brief(cause)}"), advice=advice_on(entry, cause, error)
+    )
+
+
+def _blocks_itself(entry: EnvironmentEntry, block: SelfBlock) -> MigrationFailed:
+    """Say which session of the run waits for which: no other try would end otherwise."""
+    where = f"Revision {entry.failed_revision}" if entry.failed_revision else "env.py"
+    whole = any(seen.choice == Choice(AS_ENVIRONMENT) for seen in entry.seen)
+    advice = "Let it use the connection that env.py migrates over (op.get_bind()) in place of a session of its own."
+    return MigrationFailed(
+        f"{where} waits for itself: its session with pid {block.waiter} needs a lock that a session of this very run"
+        f" holds, and will hold until the revision ends: {block.waiting_for}.",
+        advice=advice + (" An earlier revision's lock is free with --transactions PerRevision." if whole else ""),
     )
 
 

@@ -64,8 +64,12 @@ class Monitor:
 
     def _look(self, connection: OwnConnection, statement: Statement) -> None:
         waiting, percent = connection.backend.watch(connection, statement.pid)
+        holders = (
+            connection.backend.blocking(connection, statement.pid) if waiting and self._sessions.are_several else ()
+        )
         if self._sessions.running is not statement:
             return
+        self._sessions.blocked(statement, holders, waiting)
         told = (statement, waiting, percent)
         if told != self._told:
             self._told = told

@@ -156,6 +156,10 @@ class Backend(Protocol):
     def watch(self, connection: OwnConnection, session: int) -> tuple[str, int | None]:
         """Return what a session waits for, in words, and how far it is, in percent."""
 
+    def blocking(self, connection: OwnConnection, session: int) -> tuple[int, ...]:
+        """Return the sessions that hold what a session waits for, where the server tells."""
+        return ()
+
     def clear_the_way(self, connection: OwnConnection, session: int) -> None:
         """Have the server cancel what works in the background, where a session of env.py waits for that."""
 

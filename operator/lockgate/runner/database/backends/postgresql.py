@@ -196,6 +196,9 @@ class PostgreSQL(Backend):
         build = connection.rows(_BUILD.format(pid=int(session)))
         return "; ".join(_blocker(*row) for row in blockers), build[0][1] if build else None
 
+    def blocking(self, connection: OwnConnection, session: int) -> tuple[int, ...]:
+        return tuple(row[0] for row in connection.rows(f"SELECT unnest(pg_blocking_pids({int(session)}))"))
+
     def clear_the_way(self, connection: OwnConnection, session: int) -> None:
         # PostgreSQL cancels an autovacuum for whoever has waited for deadlock_timeout (1 s), longer than DDL may wait
         # here. This waits in its place, in a mode behind which no query of the application queues.
