@@ -308,18 +308,19 @@ class EnvironmentEntry:
         except Exception:  # in a failed transaction the commit is a rollback
             return
         if not look.fenced:
-            self.refusal = self._without_fence(seen, arrival.backend.session_of(ask), context.connection.info)
+            info, who = context.connection.info, "env.py, after its revisions,"
+            self.refusal = self._without_fence(seen, arrival.backend.session_of(ask), info, who)
             raise self.refusal
 
     @staticmethod
-    def _without_fence(seen: Seen, session: int, info: Mapping[str, Any]) -> LockgateError:
-        """Return why the fence is gone: the session that had it is, or its own revision gave it back."""
+    def _without_fence(seen: Seen, session: int, info: Mapping[str, Any], who: str = "") -> LockgateError:
+        """Return why the fence is gone: the session that had it is, or its own revision, or ``who``, gave it back."""
         if session != info.get("lockgate_session"):
             return DatabaseUnreachable(
                 "The session that held the lock was lost during a revision, which is rolled back."
             )
         return MigrationFailed(
-            f"Revision {seen.part.revision} gave back the lock under which it runs, and is rolled back.",
+            f"{who or f'Revision {seen.part.revision}'} gave back the lock under which it runs, and is rolled back.",
             advice="It says DISCARD ALL, or releases all locks of its session, as pg_advisory_unlock_all() does: leave"
             " that out (DISCARD PLANS and RESET ALL keep locks).",
         )

@@ -274,9 +274,10 @@ class EnvironmentSessions:
     def _commits(self, connection: Any) -> None:
         if _is_followed(connection):
             self.unfinished.check(dbapi_of(connection))
-            look = self._uncommitted.pop(id(dbapi_of(connection)), None)
+            look = self._uncommitted.get(id(dbapi_of(connection)))
             if look is not None:
                 look()
+                del self._uncommitted[id(dbapi_of(connection))]
             self.journal.commits(connection)
 
     def _rolled_back(self, connection: Any) -> None:
