@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from lockgate import reasons
 from lockgate.decide.decision import Action, AddFinalizer, CreateJob, DeleteJob, ReleaseFinalizer
 from lockgate.decide.gate import AppPod, opening_patch
 from lockgate.decide.observation import Observation
@@ -24,18 +25,24 @@ from lockgate.resource import FINALIZER
 __all__ = ["after_write", "carry_out", "is_hindered", "open_gates"]
 
 PATCHES_AT_ONCE = 10
+PAUSES = (0.2, 0.8, 2.0)
+"""Seconds between tries of a Job that is refused for the first time."""
 OWN_PORT = re.compile(r"\S+->")
 """What Go puts before the far address of a broken connection: another port at each try."""
 
 
 async def carry_out(
-    cluster: ClusterPort, observation: Observation, action: Action, injection: Injection
+    cluster: ClusterPort,
+    observation: Observation,
+    action: Action,
+    injection: Injection,
+    sleep: Callable[[float], Awaitable[None]],
 ) -> Observation:
     """Do one thing; return the observation with what that has changed."""
     migration = observation.migration
     match action:
         case CreateJob():
-            return await _create_job(cluster, observation, injection)
+            return await _create_job(cluster, observation, injection, sleep)
         case DeleteJob(name, uid, version):
             with suppress(Missing):
                 await cluster.delete(JOB, migration.namespace, name, uid=uid, resource_version=version)
@@ -79,11 +86,18 @@ async def open_gates(cluster: ClusterPort, namespace: str, pods: Sequence[AppPod
     return len(results) - len(problems), next((p for p in problems if not isinstance(p, Missing)), None)
 
 
-async def _create_job(cluster: ClusterPort, observation: Observation, injection: Injection) -> Observation:
+async def _create_job(
+    cluster: ClusterPort,
+    observation: Observation,
+    injection: Injection,
+    sleep: Callable[[float], Awaitable[None]],
+) -> Observation:
     """Create the Job. Where that is refused, or the name is taken, return an observation that says so."""
     migration = observation.migration
+    # What was refused a pass ago has had its time.
+    pauses = () if observation.ready.get("reason") == reasons.JOB_REJECTED else PAUSES
     try:
-        await cluster.create(JOB, migration.namespace, build_job(migration, injection))
+        await _create_patiently(cluster, migration.namespace, build_job(migration, injection), pauses, sleep)
     except AlreadyExists:
         try:
             there = await cluster.get(JOB, migration.namespace, migration.job_name)
@@ -96,6 +110,22 @@ async def _create_job(cluster: ClusterPort, observation: Observation, injection:
         said = OWN_PORT.sub("", error.message)  # a text that changed would be written, and the write wake us at once
         return replace(observation, refusal=one_line(f"The Job is refused: {said}", 600))
     return observation
+
+
+async def _create_patiently(
+    cluster: ClusterPort,
+    namespace: str,
+    job: Object,
+    pauses: Sequence[float],
+    sleep: Callable[[float], Awaitable[None]],
+) -> None:
+    """Create a Job, and ask again after each pause: the copy of the resource that our guard sees may be a bit older."""
+    for pause in pauses:
+        with suppress(Invalid, Forbidden):
+            await cluster.create(JOB, namespace, job)
+            return
+        await sleep(pause)
+    await cluster.create(JOB, namespace, job)
 
 
 async def _set_finalizers(cluster: ClusterPort, observation: Observation, finalizers: tuple[str, ...]) -> Observation:

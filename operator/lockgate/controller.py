@@ -10,7 +10,8 @@ Order is what makes it right when it is killed anywhere:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -46,10 +47,11 @@ class Controller:
         metrics: MetricsSink,
         injection: Injection,
         clock: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Take the outside; ``clock`` returns an aware UTC time."""
         self._cluster, self._events, self._metrics = cluster, events, metrics
-        self._injection, self._clock = injection, clock
+        self._injection, self._clock, self._sleep = injection, clock, sleep
         self._written: dict[tuple[str, str], datetime] = {}
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
@@ -74,7 +76,7 @@ class Controller:
         except (Invalid, Forbidden) as refusal:
             return await self._go_without_status(observation, decision, refusal, now)
         for action in decision.actions:
-            seen = await carry_out(self._cluster, seen, action, self._injection)
+            seen = await carry_out(self._cluster, seen, action, self._injection, self._sleep)
             if isinstance(action, CreateJob) and is_hindered(seen):
                 return await self._advance(seen)
         await self._open(observation.migration, to_open(observation.app_pods, satisfied))
@@ -126,7 +128,7 @@ class Controller:
                 observation = after_write(observation, written, status)
         for action in decision.actions:
             if isinstance(action, ReleaseFinalizer):
-                observation = await carry_out(self._cluster, observation, action, self._injection)
+                observation = await carry_out(self._cluster, observation, action, self._injection, self._sleep)
         await self._open(migration, to_open(observation.app_pods, satisfied_after(observation, (), now)))
         return WHILE_REFUSED
 

@@ -75,6 +75,15 @@ def kubectl(operator: Operator) -> Callable[..., subprocess.CompletedProcess[str
     return operator.access.kubectl
 
 
+@pytest.fixture
+def as_operator(kubectl: Callable[..., subprocess.CompletedProcess[str]]) -> str:
+    """Return the flag that makes a request one of the operator's account."""
+    query = "{.items[0].metadata.namespace}:{.items[0].spec.template.spec.serviceAccountName}"
+    selector = "app.kubernetes.io/name=lockgate,app.kubernetes.io/component=operator"
+    account = kubectl("get", "deployments", "-A", "-l", selector, "-o", f"jsonpath={query}").stdout
+    return f"--as=system:serviceaccount:{account}"
+
+
 @pytest.fixture(scope="session")
 def helm(access: Access) -> Callable[..., subprocess.CompletedProcess[str]]:
     return access.helm

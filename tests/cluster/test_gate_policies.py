@@ -302,7 +302,7 @@ def test_neither_the_order_of_the_policies_nor_an_update_of_them_lets_a_pod_thro
     """The API server takes its policies from a map: each time it reads one of them again, their order is drawn anew."""
     resource(images=(IMAGE,))
     listed = kubectl("get", "mutatingadmissionpolicies", "-l", "app.kubernetes.io/name=lockgate", "-o", "name")
-    policies = listed.stdout.split()
+    policies = [name for name in listed.stdout.split() if "/gate." in name or "/open." in name]
     assert len(policies) == 2
     forged = {"lockgate.dev/covered-by": "shop"}
     uncovered = pod(images=("registry.example.com/shop:2",), annotations=forged, held_by=("example.com/a",))
@@ -336,15 +336,6 @@ def test_pods_of_a_deployment_are_held_as_well(kubectl: Kubectl, namespace: str)
         return [gates(one) for one in listed] == [[GATE]]
 
     until(held)
-
-
-@pytest.fixture
-def as_operator(kubectl: Kubectl) -> str:
-    """Return the flag that makes a request one of the operator's account."""
-    query = "{.items[0].metadata.namespace}:{.items[0].spec.template.spec.serviceAccountName}"
-    selector = "app.kubernetes.io/name=lockgate,app.kubernetes.io/component=operator"
-    account = kubectl("get", "deployments", "-A", "-l", selector, "-o", f"jsonpath={query}").stdout
-    return f"--as=system:serviceaccount:{account}"
 
 
 @pytest.fixture
@@ -424,6 +415,7 @@ RIGHTS = {
     ("update", "databasemigrations.lockgate.dev/finalizers"): "yes",
     ("create", "events.events.k8s.io"): "yes",
     ("list", "events.events.k8s.io"): "yes",
+    ("get", "databasemigrations.lockgate.dev/status"): "no",
     ("get", "secrets"): "no",
     ("list", "secrets"): "no",
     ("get", "configmaps"): "no",

@@ -256,7 +256,12 @@ class World:
             metrics=self.told,
             injection=Injection("lockgate:test", "IfNotPresent"),
             clock=lambda: self.now,
+            sleep=self.sleep,
         )
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the operator sleep, in no time."""
+        self.pass_time(seconds)
 
     # the user
 

@@ -18,7 +18,7 @@ Render = Callable[..., Objects]
 
 OPERATOR_RIGHTS = {
     ("lockgate.dev", "databasemigrations"): {"get", "list", "watch", "patch"},
-    ("lockgate.dev", "databasemigrations/status"): {"get", "patch"},
+    ("lockgate.dev", "databasemigrations/status"): {"patch"},
     ("lockgate.dev", "databasemigrations/finalizers"): {"update"},
     ("batch", "jobs"): {"get", "list", "watch", "create", "delete"},
     ("", "pods"): {"get", "list", "watch", "patch"},
@@ -28,6 +28,7 @@ OPERATOR_RIGHTS = {
 RUNNER = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
 LEADER_RIGHTS = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
 POLICIES = {("MutatingAdmissionPolicy", "gate.lockgate.dev"), ("MutatingAdmissionPolicy", "open.lockgate.dev")}
+OWNERS = {("MutatingAdmissionPolicy", f"{name}-owner.lockgate.dev") for name in ("forget", "find")}
 
 
 def rights(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
@@ -140,9 +141,15 @@ def test_the_gate_is_chosen_by_what_the_cluster_offers_unless_it_is_named(
 ) -> None:
     objects = render(f"gate.mode={mode}", policies=policies_offered)
 
-    assert of_kind(objects, "MutatingAdmissionPolicy") == (POLICIES if expected == "policy" else set())
-    assert len(of_kind(objects, "MutatingAdmissionPolicyBinding")) == (2 if expected == "policy" else 0)
-    assert ("ValidatingAdmissionPolicy", "guard.lockgate.dev") in objects
+    offered = policies_offered or expected == "policy"
+    wanted = (POLICIES if expected == "policy" else set()) | (OWNERS if offered else set())
+    assert of_kind(objects, "MutatingAdmissionPolicy") == wanted
+    assert len(of_kind(objects, "MutatingAdmissionPolicyBinding")) == len(wanted)
+    guards = {f"{name}.lockgate.dev" for name in ("guard", "guard-job", "guard-template", "guard-resource")}
+    assert {name for _, name in of_kind(objects, "ValidatingAdmissionPolicy")} == guards
+    assert {name for _, name in of_kind(objects, "ValidatingAdmissionPolicyBinding")} == guards
+    asks = "lockgate.dev/owner-found" in str(objects["ValidatingAdmissionPolicy", "guard-job.lockgate.dev"])
+    assert asks == offered, "what nobody writes cannot be asked for"
     test = objects.get(("Pod", "lockgate-test"))
     assert (test is None) == (expected == "none")
     if test is not None:
@@ -182,8 +189,9 @@ def test_the_guard_is_for_the_account_that_the_operator_runs_as(render: Render, 
     objects = render(*values)
 
     account = operator_pod(objects)["serviceAccountName"]
-    (condition,) = objects["ValidatingAdmissionPolicy", "guard.lockgate.dev"]["spec"]["matchConditions"]
-    assert f"'system:serviceaccount:lockgate-system:{account}'" in condition["expression"]
+    for name in ("guard", "guard-job", "guard-template", "guard-resource"):
+        condition = objects["ValidatingAdmissionPolicy", f"{name}.lockgate.dev"]["spec"]["matchConditions"][0]
+        assert f"'system:serviceaccount:lockgate-system:{account}'" in condition["expression"]
     assert objects["ClusterRoleBinding", "operator.lockgate.dev"]["subjects"][0]["name"] == account
 
 

@@ -194,6 +194,26 @@ async def test_a_job_that_the_api_server_refuses_is_reported_once_and_tried_agai
     assert world.api.find(JOB, world.job()["metadata"]["name"])
 
 
+async def test_a_job_that_is_refused_for_a_moment_is_created_in_the_same_pass(world: Any) -> None:
+    """The API server's own copy of the resource, which the guard looks at, may be a moment older than ours."""
+    world.migration()
+    world.api.refuse["create", JOB.plural] = Forbidden("the Job's image is not the one of its DatabaseMigration")
+    sleep = world.sleep
+
+    async def catch_up(seconds: float) -> None:
+        await sleep(seconds)
+        world.api.refuse.clear()
+
+    world.sleep = catch_up
+    world.restart_operator()
+    await world.reconcile()
+    await world.reconcile()
+
+    assert world.job()
+    assert world.ready()["reason"] == "Starting"
+    assert world.condition("Stalled")["status"] == "False"
+
+
 async def test_a_webhook_that_is_down_is_named_and_needs_nobody_once_it_is_back(world: Any) -> None:
     world.migration()
     words = 'failed calling webhook "policy.example.com": read udp {}10.96.0.10:53: i/o timeout.'
