@@ -62,8 +62,8 @@ _PARAMETERS = re.compile(r"(?P<before>\[parameters: ).*?(?:(?=\](?:\s{0,9}\(Back
 _DETAIL = re.compile(r"(?P<before>\b(?:DETAIL|CONTEXT|STATEMENT|LINE \d{1,9}): {1,9})[^\n]+")
 """Where PostgreSQL's drivers show values of a row, or the statement."""
 _ROW = re.compile(
-    r"(?P<before>\bFailing row contains |\([^()\n]{1,500}\)=|\binvalid input (?:syntax|value) for [^:\n]{1,200}: )"
-    r"(?:\([^\n]*\)|\([^\n]*|\"[^\n]*\"|\"[^\n]*)"
+    r"(?P<before>\bFailing row contains |\([^()\n]{1,500}\)=|\binvalid input (?:syntax |value )?for [^:\n]{1,200}: )"
+    r"(?:\([^\n]*\)|\([^\n]*|\"[^\n]*\"|\"[^\n]*|'[^\n]*'|'[^\n]*)"
 )
 _SUSPECT = re.compile(rf"://|{SECRET_NAME}|identified|authorization|bearer|mysql|mariadb|curl\b", re.IGNORECASE)
 """What each of the first contains, and most texts do not."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import psycopg
 import pytest
-from planted_secrets import literals, pieces
+from planted_secrets import literals, mysql_literals, pieces
 
 from lockgate.decide.outcomes import failure_text
 from lockgate.runner.sql.lexer import CODE, LITERAL, tokens
@@ -56,6 +57,19 @@ def test_postgresql_reads_each_spelling_of_a_literal_as_one(database):
                 assert connection.execute(f"SELECT {literal}".encode()).fetchone() == (secret,), literal
                 assert next(tokens(literal)).kind == LITERAL
                 assert secret not in without_values(f"SELECT {literal}").replace("'***'", "")
+
+
+def test_mysql_reads_each_spelling_of_a_literal_as_one(mariadb_database):
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    with contextlib.closing(mariadb_database.connect()) as connection, connection.cursor() as cursor:
+        for _ in range(40):
+            secret = "".join(dice.choice("Hu7'\"\\$!é /*%;-#`") for _ in range(dice.randrange(2, 14))) + "x"
+            for literal in mysql_literals(secret).values():
+                cursor.execute(f"SELECT /*! {literal} */ # it's")
+                assert cursor.fetchone() == (secret,), literal
+                assert secret not in without_values(f"SELECT {literal}", "mysql").replace("'***'", "")
 
 
 def test_what_postgresql_takes_for_code_is_none_of_our_literals(database):

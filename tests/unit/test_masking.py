@@ -46,6 +46,10 @@ from lockgate.runner.output.redaction import Redactor
             "[SQL: x]\n[parameters: {'a': ']', 'b': 'Hunter2'}]\n(Background on this",
             "[SQL: x]\n[parameters: ***]\n(Background on this",
         ),
+        (
+            "DataError: invalid input for query argument $1: 'Hunter2' (an int)",
+            "DataError: invalid input for query argument $1: *** (an int)",
+        ),
         ("DETAIL:  Failing row contains (1, Hunter2).", "DETAIL:  ***"),
         ("Key (email)=(Hunter2) already exists.", "Key (email)=(***) already exists."),
         ("Failing row contains (1, Hunter2 (x)).", "Failing row contains (***)."),

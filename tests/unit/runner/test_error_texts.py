@@ -60,6 +60,21 @@ def test_the_word_at_which_a_statement_ends_is_masked_where_it_can_be_the_passwo
     assert shown_text(said, "42601", [Sent("SELECT 1 Hunter2 FROM")]) == said
 
 
+def test_a_part_of_a_literal_that_a_message_quotes_is_masked():
+    sent = Sent("SELECT dblink('host=db password = Hunter2'), 'Pa%(Hunter3)s' FROM orders")
+
+    assert shown_text('missing "=" after "Hunter2" in string', "42601", [sent]).count("Hunter") == 0
+    said = "A value is required for bind parameter 'Hunter3'"
+    assert shown_text(said, "", [sent]) == "A value is required for bind parameter '***'"
+    assert shown_text("no column 'orders' here", "", [sent]) == "no column 'orders' here"
+
+
+def test_what_a_routine_raises_is_what_its_author_wants_to_say():
+    sent = Sent("DO $$ BEGIN RAISE EXCEPTION 'there are still open orders'; END $$")
+
+    assert shown_text("there are still open orders", "P0001", [sent]) == "there are still open orders"
+
+
 def test_parameters_are_masked_however_deep_they_are():
     sent = Sent("INSERT INTO a VALUES (%(b)s)", [{"b": ("Hunter2", b"Hunter3", 7)}])
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from planted_secrets import in_urls, pieces, secrets
+from sqlalchemy.engine import make_url
 
 from lockgate.report import Applied, CheckResult, Failure, Progress, Report, report_line
+from lockgate.runner.database.dbapi import credentials_of
 from lockgate.runner.output.masked_streams import masked_streams
 from lockgate.runner.output.redaction import MASK, Redactor, secrets_of_environment
 from lockgate.runner.sql.values import without_values
@@ -182,3 +185,24 @@ def test_what_is_printed_is_searched_for_the_secrets_of_the_run_alone(capsys):
 
     assert sys.stdout is before
     assert capsys.readouterr() == ("password=x, ***\n", "***\n")
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        SimpleNamespace(info=SimpleNamespace(password="token-Hunter2")),  # psycopg
+        SimpleNamespace(
+            driver_connection=SimpleNamespace(_params=SimpleNamespace(password="token-Hunter2"))
+        ),  # asyncpg
+        SimpleNamespace(password=b"token-Hunter2"),  # PyMySQL
+        SimpleNamespace(info={}, password=None),
+    ],
+)
+def test_a_password_that_env_fetched_itself_is_known_too(session):
+    engine = SimpleNamespace(url=make_url("postgresql://shop:s3cret@db/shop"))
+    connection = SimpleNamespace(engine=engine, connection=SimpleNamespace(dbapi_connection=session))
+
+    redact = Redactor(credentials_of(connection))
+
+    assert redact("s3cret") == MASK
+    assert redact("token-Hunter2") == ("token-Hunter2" if session.__dict__.get("info") == {} else MASK)

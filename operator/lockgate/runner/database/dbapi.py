@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Dialect
     from sqlalchemy.sql.elements import TextClause
 
-__all__ = ["asking", "dbapi_of", "once", "raw", "send"]
+__all__ = ["asking", "credentials_of", "dbapi_of", "once", "raw", "send"]
 
 _numbers = itertools.count(1)
 
@@ -23,6 +24,20 @@ def dbapi_of(connection: Any) -> Any:
     """Return the DBAPI connection, or its adapter, under a Connection."""
     pooled = connection.connection
     return getattr(pooled, "dbapi_connection", None) or pooled.connection
+
+
+def credentials_of(connection: Any) -> tuple[str, ...]:
+    """Return the URL of a Connection's engine, and the password of its session, which can come from elsewhere."""
+    url = connection.engine.url.render_as_string(hide_password=False)
+    with contextlib.suppress(Exception):  # a driver that does not tell, or a session that is lost
+        adapter = dbapi_of(connection)
+        driver = getattr(adapter, "driver_connection", None) or getattr(adapter, "_connection", None) or adapter
+        # psycopg and psycopg2 have it in `info`, asyncpg in `_params`, PyMySQL in the connection itself.
+        for place in (getattr(driver, "info", None), getattr(driver, "_params", None), driver):
+            password = getattr(place, "password", None)
+            if password and isinstance(password, (str, bytes)):
+                return url, password if isinstance(password, str) else password.decode("utf-8", "replace")
+    return (url,)
 
 
 def raw(connection: Any, sql: str) -> list[tuple[Any, ...]]:

@@ -28,6 +28,7 @@ _CLOSING = '"\u00ab\u00bb\u201c\u201d\u2018\u203a\u300d'
 """Quotes of the languages in which PostgreSQL speaks."""
 _QUOTED = re.compile(rf"[{_OPENING}](?P<inside>[^{_OPENING}{_CLOSING}]*)[{_CLOSING}]")
 _BEFORE_VALUE = re.compile(rf"[:\uff1a] (?=[{_OPENING}])")
+_PART = re.compile(r"(?P<quote>['\"])(?P<part>[^'\"\n]{4,})(?P=quote)")
 _AROUND = re.compile(rf"[{_OPENING}](?P<inside>.*)[{_CLOSING}]", re.DOTALL)
 _CREDENTIALS = re.compile(r"\b(?:PASSWORD|IDENTIFIED|SECRET|TOKEN)\b", re.IGNORECASE)
 
@@ -40,14 +41,26 @@ def shown_text(text: str, state: str, errors: Iterable[BaseException], dialect: 
     statement, values = _sent(errors, dialect)
     code = code_of(statement, dialect) if statement else None
     if not _is_about_names(state):
-        for value in values:
-            if value in text and not (code is not None and value in code):
-                text = text.replace(value, MASK)
+        text = _without_values(text, values, code or "")
     if state.startswith("22"):
         text = _without_quoted(text, code)
     elif state in _OF_SYNTAX:
         text = _AROUND.sub(lambda found: _word(found, code), text)
     return _cut(masked(text))
+
+
+def _without_values(text: str, values: list[str], code: str) -> str:
+    """Mask what was sent as a value, and what is quoted of one: `code` is no secret."""
+    for value in values:
+        if value in text and value not in code:
+            text = text.replace(value, MASK)
+
+    def quoted(found: re.Match[str]) -> str:
+        part = found["part"]
+        is_value = part not in code and any(part in value for value in values)
+        return f"{found['quote']}{MASK}{found['quote']}" if is_value else found[0]
+
+    return _PART.sub(quoted, text)
 
 
 def _without_quoted(text: str, code: str | None) -> str:
@@ -91,7 +104,8 @@ def _sent(errors: Iterable[BaseException], dialect: str) -> tuple[str, list[str]
         text = getattr(error, "statement", None)
         if isinstance(text, str) and text:
             statement = statement or text[:LONGEST_STATEMENT]
-            values |= {str(value) for value in _flat(getattr(error, "params", None))}
+            for value in _flat(getattr(error, "params", None)):
+                values |= {value, repr(value)[1:-1]}
     values |= set(literal_values(statement, dialect))
     return statement, sorted((value for value in values if len(value) >= SHORTEST), key=len, reverse=True)
 

@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from lockgate.errors import DatabaseUnreachable, LockgateError, MigrationFailed
 from lockgate.report import Applied
-from lockgate.runner.database.dbapi import asking, dbapi_of, send
+from lockgate.runner.database.dbapi import asking, credentials_of, dbapi_of, send
 from lockgate.runner.entry.arrival import Arrival, arrive, keep_settings
 from lockgate.runner.entry.declared_locking import DeclaredLocking, declared_by
 from lockgate.runner.entry.entering import enter
@@ -126,7 +126,7 @@ class EnvironmentEntry:
             with self._sessions.inputs.alembics_own():
                 EnvironmentContext.configure(environment, connection, *args, **options)
             return
-        self._narrator.redact.learn(connection.engine.url.render_as_string(hide_password=False))
+        self._narrator.redact.learn(*credentials_of(connection))
         with self._sessions.inputs.alembics_own():
             with self._refusing():
                 seen = Seen(self._arrived(connection, options))

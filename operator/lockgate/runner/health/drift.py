@@ -28,7 +28,7 @@ from sqlalchemy.engine import Engine
 from lockgate.report import CheckResult
 from lockgate.runner.database.backends import backend_of, kind_of
 from lockgate.runner.database.connection import is_own_thread
-from lockgate.runner.database.dbapi import asking
+from lockgate.runner.database.dbapi import asking, credentials_of
 from lockgate.runner.database.outcome import brief, classify, is_refused_write, where
 from lockgate.runner.entry import arrival
 from lockgate.runner.entry.entering import enter
@@ -94,7 +94,7 @@ def _enter(project: Project, target: str, found: Comparison, redact: Redactor) -
     def configured(environment: EnvironmentContext, connection: Any = None, *args: Any, **options: Any) -> None:
         """Stand in for EnvironmentContext.configure."""
         if connection is not None:
-            redact.learn(connection.engine.url.render_as_string(hide_password=False))
+            redact.learn(*credentials_of(connection))
             _forbid_writes(connection)
         EnvironmentContext.configure(environment, connection, *args, **options)
 

@@ -56,11 +56,16 @@ class Redactor:
     def __init__(self, urls: Iterable[str] = ()) -> None:
         """Learn the secrets of these database URLs; what is no URL is taken as one secret as a whole."""
         self._known: tuple[re.Pattern[str], ...] = ()
+        self._learnt: set[str] = set()
         self.learn(*urls)
 
     def learn(self, *urls: str) -> None:
         """Add the secrets of further URLs, for example of databases that only env.py knows."""
-        spellings = {spelling for url in urls for secret in _secrets_of(url) for spelling in _spellings(secret)}
+        new = set(urls) - self._learnt
+        if not new:
+            return
+        self._learnt |= new
+        spellings = {spelling for url in new for secret in _secrets_of(url) for spelling in _spellings(secret)}
         patterns = {pattern.pattern: pattern for pattern in (*self._known, *map(_pattern, spellings))}
         self._known = tuple(sorted(patterns.values(), key=lambda pattern: -len(pattern.pattern)))
 

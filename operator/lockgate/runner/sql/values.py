@@ -53,22 +53,36 @@ def _has_credentials(statement: Sequence[Token]) -> bool:
 
 
 def _masked(statement: Sequence[Token], dialect: str) -> Iterator[str]:
-    code = "".join(token.text if token.kind == CODE else " " for token in statement)
-    language = _LANGUAGE.search(code)
-    readable = bool(_ROUTINE.match(code)) and (language is None or language[1].lower() in _READABLE)
-    before = ""
-    for token in statement:
+    bodies = _bodies(statement)
+    for number, token in enumerate(statement):
         if token.kind != LITERAL:
             yield token.text
-        elif readable and token.text.startswith("$") and _BEFORE_BODY.search(before):
-            mark = token.text[: token.text.index("$", 1) + 1]
-            body = token.text[len(mark) :]
-            end = mark if body.endswith(mark) else ""
-            yield f"{mark}{masked_values(body.removesuffix(mark), dialect)}{end}"
+        elif number in bodies:
+            mark, body, end = _between_dollars(token.text)
+            yield f"{mark}{masked_values(body, dialect)}{end}"
         else:
             yield _MASKED
+
+
+def _bodies(statement: Sequence[Token]) -> set[int]:
+    """Return which tokens are the code of a routine, in a language whose literals the lexer knows."""
+    code = "".join(token.text if token.kind == CODE else " " for token in statement)
+    language = _LANGUAGE.search(code)
+    if not _ROUTINE.match(code) or (language and language[1].lower() not in _READABLE):
+        return set()
+    found, before = set(), ""
+    for number, token in enumerate(statement):
+        if token.kind == LITERAL and token.text.startswith("$") and _BEFORE_BODY.search(before):
+            found.add(number)
         if token.kind != COMMENT:
             before = token.text[-200:] if token.kind == CODE else ""
+    return found
+
+
+def _between_dollars(literal: str) -> tuple[str, str, str]:
+    mark = literal[: literal.index("$", 1) + 1]
+    inside = literal[len(mark) :]
+    return mark, inside.removesuffix(mark), mark if inside.endswith(mark) else ""
 
 
 def code_of(statement: str, dialect: str = "postgresql") -> str:
@@ -76,19 +90,26 @@ def code_of(statement: str, dialect: str = "postgresql") -> str:
     return " ".join(token.text for token in tokens(statement, dialect) if token.kind in (CODE, NAME))
 
 
-def literal_values(statement: str, dialect: str = "postgresql") -> Iterator[str]:
-    """Yield what the literals of a statement say, each in the spellings in which a message can repeat it."""
-    for token in tokens(statement, dialect):
-        if token.kind != LITERAL:
-            continue
-        if token.text.startswith("$"):
-            mark = token.text[: token.text.index("$", 1) + 1]
-            yield token.text[len(mark) :].removesuffix(mark)
-            continue
-        quote = '"' if token.text.startswith('"') else "'"
-        inside = token.text[token.text.index(quote) + 1 :].removesuffix(quote)
-        yield inside
-        if quote in inside:
-            yield inside.replace(quote * 2, quote)
-        if "\\" in inside:
-            yield re.sub(r"\\(.)", r"\1", inside, flags=re.DOTALL)
+def literal_values(text: str, dialect: str = "postgresql") -> Iterator[str]:
+    """Yield what the literals of statements say, each in the spellings in which a message can repeat it.
+
+    Without the code of routines: what an author lets it say in an error is said on purpose.
+    """
+    for statement in statements(text, dialect):
+        bodies = _bodies(statement)
+        for number, token in enumerate(statement):
+            if token.kind == LITERAL and number not in bodies:
+                yield from _spellings(token.text)
+
+
+def _spellings(literal: str) -> Iterator[str]:
+    if literal.startswith("$"):
+        yield _between_dollars(literal)[1]
+        return
+    quote = '"' if literal.startswith('"') else "'"
+    inside = literal[literal.index(quote) + 1 :].removesuffix(quote)
+    yield inside
+    if quote in inside:
+        yield inside.replace(quote * 2, quote)
+    if "\\" in inside:
+        yield re.sub(r"\\(.)", r"\1", inside, flags=re.DOTALL)
