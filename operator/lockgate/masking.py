@@ -44,39 +44,61 @@ _HEADER = re.compile(
 )
 _GAP = r"(?:\s{0,99}(?:/\*[^*]{0,99}\*/|--[^\n]{0,99}\n)){0,9}\s{0,99}"
 """What SQL allows between two words."""
-_SQL_TEXT = r"'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\\?\Z)"
-_SQL_LITERAL = (
-    rf"(?:(?:\b[en]|\bu&)?{_SQL_TEXT}(?:{_GAP}{_SQL_TEXT}){{0,99}}|(?:\bu&)?\"[^\"]*(?:\"|\Z)"
-    r"|\$(?P<tag>(?:[^\W\d]\w{0,60})?)\$.*?(?:\$(?P=tag)\$|\Z))"
+_SQL_PLAIN = r"'[^']*(?:''[^']*)*(?:'|\Z)"
+_SQL_ESCAPED = r"'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\\?\Z)"
+_SQL_LITERALS = tuple(
+    re.compile(literal, re.IGNORECASE | re.DOTALL)
+    for literal in (
+        rf"(?:[en]|u&)?{_SQL_PLAIN}(?:{_GAP}{_SQL_PLAIN}){{0,99}}",
+        rf"(?:[en]|u&)?{_SQL_ESCAPED}(?:{_GAP}{_SQL_ESCAPED}){{0,99}}",
+        r"(?:u&)?\"[^\"]*(?:\"|\Z)",
+        r"\$(?P<tag>(?:[^\W\d]\w{0,60})?)\$.*?(?:\$(?P=tag)\$|\Z)",
+    )
 )
+"""Whether a backslash escapes is not known here: of the ends that a literal can have, the last one counts."""
 _SQL_PASSWORD = re.compile(
-    rf"(?P<before>(?<![\w'\"])(?:PASSWORD|IDENTIFIED{_GAP}BY|IDENTIFIED{_GAP}(?:WITH|VIA)\s{{1,99}}[\w'\"`]{{1,60}}\s{{1,99}}(?:AS|BY|USING))"
-    rf"{_GAP}){_SQL_LITERAL}",
-    re.IGNORECASE | re.DOTALL,
+    rf"(?<![\w'\"])(?:PASSWORD|IDENTIFIED{_GAP}BY"
+    rf"|IDENTIFIED{_GAP}(?:WITH|VIA)\s{{1,99}}[\w'\"`]{{1,60}}\s{{1,99}}(?:AS|BY|USING)){_GAP}(?=(?:[en]|u&)?['\"$])",
+    re.IGNORECASE,
 )
+_ROLE_PASSWORD = re.compile(
+    r"(?P<before>\b(?:CREATE|ALTER)\s{1,99}(?:ROLE|USER)\s[^;'\"$]{1,500}?\bPASSWORD\s{1,99})(?!NULL\b)[^\s'\"$;*]+",
+    re.IGNORECASE,
+)
+"""A password that somebody forgot to quote, which makes a syntax error."""
 _WEB_QUERY = re.compile(r"(?P<before>https?://[^\s?'\"]{1,500}\?)(?!\*)[^\s'\"]+", re.IGNORECASE)
 _URL_END = re.compile(r"\s")
 
 _PARAMETERS = re.compile(r"(?P<before>\[parameters: ).*?(?:(?=\](?:\s{0,9}\(Background|\n|\Z))|\Z)", re.DOTALL)
 """How SQLAlchemy shows the parameters of a statement."""
+_STATEMENT = re.compile(r"\[SQL: .*?(?:(?=\]\s{0,9}(?:\[parameters|\(Background|\n|\Z))|\Z)", re.DOTALL)
+_ANY_LITERAL = re.compile(r"(?=['$])")
+"""How it shows the statement."""
 _DETAIL = re.compile(r"(?P<before>\b(?:DETAIL|CONTEXT|STATEMENT|LINE \d{1,9}): {1,9})[^\n]+")
 """Where PostgreSQL's drivers show values of a row, or the statement."""
 _ROW = re.compile(
-    r"(?P<before>\bFailing row contains |\([^()\n]{1,500}\)=|\binvalid input (?:syntax |value )?for [^:\n]{1,200}: )"
+    r"(?P<before>\bFailing row contains |\([^()\n]{1,500}\)="
+    r"|\binvalid (?:input (?:syntax |value )?|literal )for [^:\n]{1,200}: "
+    r"|\bcould not convert string to \w{1,20}: |\bInvalid isoformat string: )"
     r"(?:\([^\n]*\)|\([^\n]*|\"[^\n]*\"|\"[^\n]*|'[^\n]*'|'[^\n]*)"
 )
+"""Where PostgreSQL and Python quote a value."""
 _SUSPECT = re.compile(rf"://|{SECRET_NAME}|identified|authorization|bearer|mysql|mariadb|curl\b", re.IGNORECASE)
 """What each of the first contains, and most texts do not."""
-_SUSPECT_ERROR = re.compile(r"\[parameters: |DETAIL: |CONTEXT: |STATEMENT: |LINE \d|Failing row|\)=\(|invalid input")
+_SUSPECT_ERROR = re.compile(
+    r"\[SQL: |\[parameters: |DETAIL: |CONTEXT: |STATEMENT: |LINE \d|Failing row|\)=\("
+    r"|invalid (?:input|literal)|could not convert|Invalid iso"
+)
 
 
 def masked(text: str) -> str:
     """Return the text with `MASK` in the place of whatever is likely to be a secret."""
     if _SUSPECT.search(text):
-        text = _without_users(text)
-        for pattern in (_WEB_QUERY, _SQL_PASSWORD, _OPTION, _SHORT_OPTION, _HEADER, _ASSIGNMENT):
+        text = _without_literals(_without_users(text), _SQL_PASSWORD)
+        for pattern in (_WEB_QUERY, _ROLE_PASSWORD, _OPTION, _SHORT_OPTION, _HEADER, _ASSIGNMENT):
             text = pattern.sub(_masked_value, text)
     if _SUSPECT_ERROR.search(text):
+        text = _STATEMENT.sub(lambda found: _without_literals(found[0], _ANY_LITERAL), text)
         for pattern in (_PARAMETERS, _DETAIL, _ROW):
             text = pattern.sub(_masked_value, text)
     return text
@@ -84,9 +106,20 @@ def masked(text: str) -> str:
 
 def _masked_value(found: re.Match[str]) -> str:
     before = next(text for text in found.groups() if text is not None)
-    if found.re is _SQL_PASSWORD:
-        return f"{before}'{MASK}'"
     return f"{before}({MASK})" if found.re is _ROW and not before.endswith(": ") else f"{before}{MASK}"
+
+
+def _without_literals(text: str, before: re.Pattern[str]) -> str:
+    """Mask each literal of SQL that stands behind what ``before`` finds."""
+    parts, position = [], 0
+    for found in before.finditer(text):
+        if found.start() < position:
+            continue
+        ends = [literal.end() for kind in _SQL_LITERALS if (literal := kind.match(text, found.end()))]
+        if ends:
+            parts += [text[position : found.end()], f"'{MASK}'"]
+            position = max(ends)
+    return "".join((*parts, text[position:]))
 
 
 def _without_users(text: str) -> str:

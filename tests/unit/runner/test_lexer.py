@@ -102,23 +102,23 @@ def test_no_spelling_of_a_literal_shows_its_value_and_its_value_is_known(secret)
 @pytest.mark.parametrize(
     "text",
     [
-        "INSERT INTO a VALUES " + ", ".join(["(1, 'a text', NULL, 2.5)"] * 40_000),
-        "'" * 1_000_001,
-        "$" * 1_000_000,
-        "$a$" * 300_001,
-        "a$" * 500_000,
-        "/*" * 500_000,
-        "'a'\n" * 200_000,
-        "'a'" + "\n-- a" * 200_000,
-        "-" * 1_000_000,
-        "\\'" * 500_000,
-        "E'" * 300_000,
-        "a" * 1_000_000 + "'b'",
-        "é" * 300_000 + "'b'",
+        "INSERT INTO a VALUES " + ", ".join(["(1, 'a text', NULL, 2.5)"] * 20_000),
+        "'" * 200_001,
+        "$" * 50_000,
+        "$a$" * 60_001,
+        "a$" * 100_000,
+        "/*" * 100_000,
+        "'a'\n" * 50_000,
+        "'a'" + "\n-- a" * 50_000,
+        "-" * 50_000,
+        "\\'" * 100_000,
+        "E'" * 60_000,
+        "a" * 200_000 + "'b'",
+        "é" * 60_000 + "'b'",
     ],
     ids=lambda text: text[:12],
 )
-def test_a_text_of_megabytes_is_read_in_one_go(text, dialect):
+def test_a_long_text_is_read_in_one_go_whatever_it_looks_like(text, dialect):
     assert "".join(token.text for token in tokens(text, dialect)) == text
 
 

@@ -40,8 +40,7 @@ def shown_text(text: str, state: str, errors: Iterable[BaseException], dialect: 
     """
     statement, values = _sent(errors, dialect)
     code = code_of(statement, dialect) if statement else None
-    if not _is_about_names(state):
-        text = _without_values(text, values, code or "")
+    text = _without_values(text, values, code or "", keeps_names=_is_about_names(state))
     if state.startswith("22"):
         text = _without_quoted(text, code)
     elif state in _OF_SYNTAX:
@@ -49,11 +48,14 @@ def shown_text(text: str, state: str, errors: Iterable[BaseException], dialect: 
     return _cut(masked(text))
 
 
-def _without_values(text: str, values: list[str], code: str) -> str:
-    """Mask what was sent as a value, and what is quoted of one: `code` is no secret."""
+def _without_values(text: str, values: list[str], code: str, *, keeps_names: bool) -> str:
+    """Mask what was sent as a value, and what is quoted of one; ``code`` is none, nor is a name between quotes."""
     for value in values:
         if value in text and value not in code:
-            text = text.replace(value, MASK)
+            whole = rf"(?<![{_OPENING}]){re.escape(value)}|{re.escape(value)}(?![{_CLOSING}])"
+            text = re.sub(whole, MASK, text) if keeps_names else text.replace(value, MASK)
+    if keeps_names:
+        return text
 
     def quoted(found: re.Match[str]) -> str:
         part = found["part"]
