@@ -38,7 +38,7 @@ _SHORT_OPTION = re.compile(
     re.IGNORECASE,
 )
 _HEADER = re.compile(
-    r"(?P<before>\bauthorization\b\W{1,9}(?:(?:basic|bearer|digest|token|negotiate|apikey)\s{1,9})?)[^\s,;'\"]+"
+    r"(?P<before>\bauthorization[\"']?\s{0,9}[:=]\s{0,9}[\"']?(?:(?:basic|bearer|digest|token|negotiate|apikey)\s{1,9})?)[^\s,;'\"]+"
     r"|(?P<bearer>\bbearer\s{1,9})[\w.~+/=-]{16,}",
     re.IGNORECASE,
 )
