@@ -67,7 +67,7 @@ async def _pod_refused(cluster: ClusterPort, namespace: str, job: JobView) -> st
         log.info("The events of Job %s/%s cannot be read: %s", namespace, job.name, error.message)
         return ""
     told = [event for event in events if event.get("reason") in ("FailedCreate", "SuccessfulCreate")]
-    newest = max(told, key=last_seen, default={})
+    newest = max(told, key=lambda event: (last_seen(event), event["reason"] == "SuccessfulCreate"), default={})
     return pod_refusal(newest.get("note", "")) if newest.get("reason") == "FailedCreate" else ""
 
 

@@ -99,7 +99,7 @@ def _pod_of_attempt(observation: Observation, job: JobView) -> str:
     started = [pod.name for pod in observation.pods_of(job) if pod.has_started]
     at_work = [pod.name for pod in _at_work(observation, job)]
     known = observation.published_run(job).get("pod", "")
-    return next(iter((*at_work[-1:], known, *started[-1:])), "") or next(iter(started[-1:]), "")
+    return next(filter(None, (*at_work[-1:], known, *started[-1:])), "")
 
 
 def _at_work(observation: Observation, job: JobView) -> list[PodView]:
