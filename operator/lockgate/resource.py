@@ -75,6 +75,7 @@ class Alembic:
     baseline_tables: tuple[str, ...] = ()
     fast_path: str = "Auto"
     transactions: str = "Auto"
+    connect: str = "Auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ def parse(body: Mapping[str, Any]) -> Migration:
             baseline=alembic.get("baseline") or "",
             baseline_tables=tuple(alembic.get("baselineTables") or ()),
             fast_path=alembic.get("fastPath") or "Auto",
+            connect=alembic.get("connect") or "Auto",
             transactions=alembic.get("transactions") or "Auto",  # no default of the CRD: it would be a new run
         ),
         database=_database(part["database"]),

@@ -180,6 +180,7 @@ FULL: dict[str, Any] = {
         "baselineTables": ["orders", "audit.events"],
         "fastPath": "Never",
         "transactions": "AsEnvironment",
+        "connect": "Environment",
     },
     "policy": {"downgrade": "Allow", "databaseAhead": "Block", "halfApplied": "Resume"},
     "lock": {"wait": "1h30m", "standbys": 2},

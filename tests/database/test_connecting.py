@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 import pytest
+from broken_network import Proxy
 
 T = ["t1", "t2", "t3"]
 
@@ -25,7 +26,6 @@ def address(database):
 @pytest.mark.parametrize(
     ("way", "driver"),
     [
-        ("token", "psycopg"),
         ("token", "psycopg2"),
         ("creator", "psycopg2"),
         ("connect_args", "psycopg"),
@@ -53,15 +53,14 @@ def test_where_only_env_py_knows_how_to_connect_its_way_is_used_for_every_sessio
         assert not any(event["event"] == "leading" for event in again.progress)  # the fast path is taken all the same
 
 
-@pytest.mark.parametrize("command", ["status", "plan", "wait", "history"])
+@pytest.mark.parametrize("command", ["status", "plan", "wait"])
 def test_the_commands_that_look_connect_as_env_py_does_too(command, address, project, run):
     url, token = address()
-    reasons = {"status": "RevisionsPending", "plan": "RevisionsPending", "wait": "SchemaNotReady"}
     limit = ("--timeout", "0s") if command == "wait" else ()
 
     result = run(project("ways"), command, "--section", "token", *limit, url=url, **token)
 
-    assert result.reason == reasons.get(command, "NoHistory"), result.output
+    assert result.reason == ("SchemaNotReady" if command == "wait" else "RevisionsPending"), result.output
 
 
 def test_an_env_file_that_needs_no_url_of_lockgates_gets_along_without_one(address, project, run, database):
@@ -104,3 +103,74 @@ def test_an_env_file_that_goes_by_a_configuration_without_a_url_gets_lockgates(p
     assert "CREATE" in planned.output
     assert (result.code, result.reason) == (0, "Migrated"), result.output
     assert database.rows("SELECT version_num FROM alembic_version") == [("t3",)]
+
+
+class Watching(Proxy):
+    """Counts the logins that a server has let in, and tells of others in another language, with as many letters."""
+
+    def __init__(self, target: int) -> None:
+        super().__init__(target)
+        self.logins = 0
+
+    def seen(self, data: bytes) -> bytes:
+        self.logins += data.count(b"is_superuser\0")  # which a server tells each client that it lets in
+        return data.replace(b"password authentication failed", b"Anmeldung hat nicht geklappt :")
+
+
+@pytest.fixture
+def watched(database):
+    """Return what forwards to the server, and the URL that leads through it."""
+    port = urlsplit(database.administration).port
+    with Watching(port) as proxy:
+        yield proxy, lambda driver="psycopg": database.url(driver).replace(f":{port}/", f":{proxy.port}/")
+
+
+def test_no_session_logs_in_with_less_tls_than_env_py_demands(watched, project, run):
+    proxy, url = watched
+
+    result = run(project("ways"), "status", "--section", "tls", url=url())
+
+    assert result.code == 11, result.output
+    assert proxy.logins == 0
+
+
+def test_whether_env_py_is_asked_can_be_said(watched, project, run):
+    proxy, url = watched
+
+    result = run(project("ways"), "status", "--section", "tls", "--connect", "Url", url=url())
+
+    assert (result.code, result.reason) == (0, "RevisionsPending"), result.output
+    assert proxy.logins == 1
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_a_refused_login_is_known_in_every_language(driver, watched, project, run):
+    _, url = watched
+
+    result = run(project("sync"), "status", url=url(driver).replace(":s3cret", ":wrong"))
+
+    assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
+    assert "refuses the login" in result.report.message
+    assert "Anmeldung hat nicht" in result.report.message
+
+
+def test_a_line_break_behind_the_url_is_none_of_env_pys_either(project, run, database):
+    result = run(project("sync"), url=f"{database.url()}\n")
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda url: url.replace(":s3", ":s@3", 1), "%40"),
+        (lambda url: url.replace("@", "@\n", 1), "line break"),
+        (lambda url: url.replace("postgresql+psycopg", "postgres"), "postgresql://"),
+        (lambda _: " ", "DATABASE_URL is empty"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_named(change, said, project, run, database):
+    result = run(project("sync"), url=change(database.url()))
+
+    assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
+    assert said in result.report.message

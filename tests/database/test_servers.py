@@ -70,6 +70,17 @@ def test_a_transaction_pooler_is_refused(driver, pooler, project, run, database)
     assert database.value("SELECT to_regclass('alembic_version')") is None
 
 
+@pytest.mark.parametrize("pooler", ["transaction"], indirect=True)
+def test_an_env_file_may_know_the_way_round_a_transaction_pooler(pooler, project, run, database):
+    token = unquote(urlsplit(database.url()).password)
+    way = {"SHOP_ADDRESS": database.url().replace(f":{urlsplit(database.url()).password}@", "@"), "SHOP_TOKEN": token}
+
+    result = run(project("ways"), "migrate", "--section", "own_url", url=pooler, **way)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    assert database.rows("SELECT version_num FROM alembic_version") == [("t3",)]
+
+
 @pytest.mark.parametrize("pooler", ["session"], indirect=True)
 def test_a_session_pooler_is_accepted(pooler, project, run):
     result = run(project("sync"), url=pooler)

@@ -25,6 +25,7 @@ def build_environment(migration: Migration) -> list[Object]:
         "LOCKGATE_BASELINE": migration.alembic.baseline,
         "LOCKGATE_BASELINE_TABLES": ",".join(migration.alembic.baseline_tables),
         "LOCKGATE_FAST_PATH": migration.alembic.fast_path,
+        "LOCKGATE_CONNECT": migration.alembic.connect,
         "LOCKGATE_TRANSACTIONS": migration.alembic.transactions,
         "LOCKGATE_LOCK_WAIT": _lock_wait(migration),
         "LOCKGATE_RUN_TIMEOUT": migration.run_timeout,

@@ -61,6 +61,9 @@ def execute(argv: Sequence[str]) -> int:
         configuration = read_configuration(command, flags, os.environ, read_project_file(named, working_directory()))
     except InvalidConfiguration as error:
         return refuse(error, argv, os.environ)
+    if configuration.url:
+        # Without the line break at the end that `echo` leaves in many a Secret: env.py is to read what Lockgate reads.
+        os.environ[configuration.database_env] = configuration.url
     redact = Redactor([configuration.url, *secrets_of_environment(os.environ)])
     ours = cast("TextIO | None", sys.stdout)
     with masked_streams(redact.known):

@@ -40,6 +40,7 @@ DIRECT = {**SPEC["database"], "directUrlFrom": {"secretKeyRef": {"name": "shop-d
         {"policy": {"halfApplied": "Resume"}},
         {"alembic": {"baseline": "8a1c2d3e4f50"}},
         {"alembic": {"transactions": "AsEnvironment"}},
+        {"alembic": {"connect": "Environment"}},
         {"alembic": {"baselineTables": ["orders"]}},
         {"alembic": {"fastPath": "Never"}},
         {"checks": [{"sql": {"query": "SELECT true"}}]},

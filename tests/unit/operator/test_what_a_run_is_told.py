@@ -49,6 +49,7 @@ SAID: dict[str, tuple[dict[str, Any], Any]] = {
     "statement_timeout": ({"timeouts": {"statement": "5m"}}, 300.0),
     "ddl_lock_attempts": ({"retry": {"ddlLockAttempts": 7}}, 7),
     "database_ahead": ({"policy": {"databaseAhead": "Block"}}, "Block"),
+    "connect": ({"alembic": {"connect": "Url"}}, "Url"),
     "transactions": ({"alembic": {"transactions": "AsEnvironment"}}, "AsEnvironment"),
     "half_applied": ({"policy": {"halfApplied": "Resume"}}, "Resume"),
     "image": ({"image": "shop:2"}, "shop:2"),

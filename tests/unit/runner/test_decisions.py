@@ -10,6 +10,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import (
     DatabaseAhead,
@@ -108,7 +109,8 @@ class CodeError(Exception):
         (socket.gaierror(-3, "Temporary failure in name resolution"), DatabaseUnreachable),
         (psycopg2.OperationalError(f"{AT_CONNECT} FATAL:  sorry, too many clients already"), DatabaseUnreachable),
         (psycopg2.OperationalError(f"{AT_CONNECT} FATAL:  the database system is starting up"), DatabaseUnreachable),
-        (psycopg2.OperationalError(f'{AT_CONNECT} FATAL:  role "x" does not exist'), InvalidConfiguration),
+        (StateError("28000", 'role "x" does not exist'), InvalidConfiguration),
+        (StateError("53300", "zu viele Verbindungen"), DatabaseUnreachable),
         (ModuleNotFoundError("No module named 'psycopg2'", name="psycopg2"), DriverNotInstalled),
         (ValueError("x"), MigrationFailed),
     ],
@@ -126,16 +128,30 @@ def test_an_error_is_found_behind_wrappers_causes_and_groups():
     assert sqlstate_of(group) == "55P03"
 
 
-def test_a_refused_login_is_configuration_only_while_connecting():
-    error = Exception('FATAL: password authentication failed for user "shop"')
-
-    assert type(classify(error, connecting=True)) is InvalidConfiguration
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StateError("28P01", "Passwort-Authentifizierung fehlgeschlagen"), InvalidConfiguration),
+        (StateError("3D000", "Datenbank existiert nicht"), InvalidConfiguration),
+        (StateError("42501", "keine Berechtigung für Datenbank"), InvalidConfiguration),
+        (StateError("57P03", "das Datenbanksystem startet"), DatabaseUnreachable),
+        (Exception('FATAL: password authentication failed for user "shop"'), DatabaseUnreachable),
+        (psycopg2.ProgrammingError('invalid dsn: invalid connection option "nonsense"'), InvalidConfiguration),
+        (TypeError("connect() got an unexpected keyword argument 'nonsense'"), InvalidConfiguration),
+        (MemoryError(), MigrationFailed),
+    ],
+)
+def test_a_login_that_is_refused_is_known_by_its_code_in_every_language(error, kind):
+    assert type(classify(error, connecting=True)) is kind
 
 
 def test_a_connection_that_failed_is_told_without_names_of_classes():
     said = f'{AT_CONNECT} FATAL:  password authentication failed for user "shop"'
 
-    assert classify(psycopg2.OperationalError(said), connecting=True).message == (
+    refused = DBAPIError("", None, psycopg2.OperationalError(said))
+    refused.pgcode = "28P01"
+
+    assert classify(refused, connecting=True).message == (
         f'The database refuses the login: {AT_CONNECT} FATAL: password authentication failed for user "shop".'
     )
 

@@ -11,9 +11,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 
-__all__ = ["LIBPQ_ONLY", "Address", "direct_address", "has_stray_at", "read_address"]
+from lockgate.errors import InvalidConfiguration
+
+__all__ = [
+    "FOR_LIBPQ",
+    "Address",
+    "direct_address",
+    "has_stray_at",
+    "misspelling",
+    "query_of_asyncpg",
+    "read_address",
+]
 
 # The expression of sqlalchemy.engine.url.
 _URL = re.compile(
@@ -24,8 +34,21 @@ _URL = re.compile(
     r"(?:\?(?P<query>.*))?"
 )
 
-LIBPQ_ONLY = ("connect_timeout", "application_name", "options", "keepalives", "gssencmode", "channel_binding")
-"""What libpq understands in a URL, and asyncpg's connect() refuses as an unknown argument."""
+_FOR_DSN = (
+    *("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword", "ssl_min_protocol_version"),
+    *("ssl_max_protocol_version", "target_session_attrs", "passfile", "krbsrvname", "gsslib"),
+)
+"""What asyncpg understands in a DSN as libpq does, and its connect() does not take as an argument, or as another."""
+_LIBPQ_ONLY = (
+    *("connect_timeout", "application_name", "options", "client_encoding", "fallback_application_name", "gssencmode"),
+    *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "replication"),
+    *("channel_binding", "require_auth", "requirepeer", "requiressl", "sslcompression", "sslsni", "sslcertmode"),
+    *("sslcrldir", "sslnegotiation", "sslkeylogfile", "gssdelegation", "load_balance_hosts", "min_protocol_version"),
+    *("max_protocol_version", "scram_client_key", "scram_server_key"),
+)
+"""What libpq understands in a URL, and asyncpg does not."""
+FOR_LIBPQ = frozenset(("sslmode", *_FOR_DSN, *_LIBPQ_ONLY))
+"""What may stand in a URL that is written for libpq, and is nothing that SQLAlchemy's dialect has to read."""
 
 _DRIVERS = {"psycopg": "psycopg", "psycopg_async": "psycopg", "psycopg2": "psycopg2", "asyncpg": "asyncpg"}
 """By the name in a URL, the module that is spoken to directly."""
@@ -51,10 +74,19 @@ class Address:
 
     def arguments_of_asyncpg(self) -> dict[str, Any]:
         """Return what asyncpg's connect() is given."""
-        found = {name: value for name, value in self.arguments().items() if name not in (*LIBPQ_ONLY, "dbname")}
-        if "sslmode" in found:
-            found["ssl"] = found.pop("sslmode")
-        return found | ({"database": self.database} if self.database else {})
+        named = {name: value for name, value in self.arguments().items() if name not in ("dbname", *self.query)}
+        more = {"database": self.database} if self.database else {}
+        started = {"server_settings": {"options": self.query["options"]}} if "options" in self.query else {}
+        return {**named, **more, **query_of_asyncpg(self.query), **started}
+
+
+def query_of_asyncpg(query: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what asyncpg's connect() is given for what a URL for libpq says behind its question mark."""
+    found = {name: value for name, value in query.items() if name not in FOR_LIBPQ}
+    if "sslmode" in query:
+        found["ssl"] = query["sslmode"]
+    files = {name: value for name, value in query.items() if name in _FOR_DSN}
+    return found | ({"dsn": f"postgresql://?{urlencode(files)}"} if files else {})
 
 
 def read_address(text: str) -> Address | None:
@@ -92,6 +124,16 @@ def has_stray_at(text: str) -> bool:
     return any("@" in pair and "=" not in pair.partition("@")[0] for pair in part["query"].split("&"))
 
 
+def misspelling(text: str) -> InvalidConfiguration | None:
+    """Return the error of a URL with control characters inside it, as from a Secret of several lines."""
+    if any(ord(letter) < ord(" ") for letter in text.strip()):
+        return InvalidConfiguration(
+            "The database URL has a line break, or another control character, inside it.",
+            advice="Write it in one line (on Kubernetes, look at the key of the Secret).",
+        )
+    return None
+
+
 def direct_address(text: str, installed: Callable[[str], bool]) -> Address | None:
     """Return the address with a driver that can be spoken to directly, or None where SQLAlchemy is needed."""
     address = read_address(text)
@@ -102,7 +144,7 @@ def direct_address(text: str, installed: Callable[[str], bool]) -> Address | Non
     wanted = [address.driver] if address.driver else ["psycopg", "psycopg2", "asyncpg"]
     for name in wanted:
         driver = _DRIVERS.get(name, "")
-        plain = driver != "asyncpg" or set(address.query) <= {"ssl", "sslmode", *LIBPQ_ONLY}
+        plain = driver != "asyncpg" or set(address.query) <= {"ssl", *FOR_LIBPQ}
         if driver and plain and installed(driver):
             return Address(**{**vars(address), "driver": driver})
     return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lockgate.errors import DatabaseUnreachable, InvalidConfiguration, LockgateError
 from lockgate.runner.database import outcome
-from lockgate.runner.database.address import Address, direct_address
+from lockgate.runner.database.address import Address, direct_address, misspelling
 from lockgate.runner.database.backends import backend_of
 from lockgate.runner.database.backends.backend import Backend
 from lockgate.runner.database.direct import CONNECT_SECONDS, Session, open_direct
@@ -59,7 +59,10 @@ def database_error() -> type[DBAPIError]:
 
 
 def parse_url(value: str) -> Address | URL:
-    """Return where own connections lead; errors as in `own_url`."""
+    """Return where own connections lead; errors as in `misspelling` and `own_url`."""
+    error = misspelling(value)
+    if error is not None:
+        raise error
     address = direct_address(value, _is_installed)
     if address is not None:
         return address
@@ -95,12 +98,20 @@ class Database:
 
     @classmethod
     def of_url(
-        cls, url: str, settings: Settings, lend: Lend | None = None, objection: LockgateError | None = None
+        cls,
+        url: str,
+        settings: Settings,
+        lend: Lend | None = None,
+        objection: LockgateError | None = None,
+        *,
+        env_first: bool = False,
     ) -> Database:
         """Return the database that a URL leads to; InvalidConfiguration where it is none and there is nothing to lend.
 
-        ``objection`` says why there is no URL.
+        ``objection`` says why there is no URL. ``env_first``: it is no way before env.py has connected.
         """
+        if env_first and lend is not None:
+            return cls(None, settings, lend)
         if objection is None:
             try:
                 return cls(parse_url(url), settings, lend)
@@ -138,6 +149,17 @@ class Database:
             connection = self._connect(self._borrow(), role)
         self._opened = True
         return connection
+
+    def turn_to_environment(self, objection: LockgateError) -> bool:
+        """Enter env.py for its engine where the URL leads to what cannot be used; return whether that is a new way.
+
+        Raises the objection where env.py does not get there either.
+        """
+        if self._lend is None or isinstance(self._way, LentEngine):
+            return False
+        self._objection = objection
+        self._borrow()
+        return True
 
     def _borrow(self) -> Way:
         """Enter env.py for its engine; raises the objection to the URL where env.py does not get further either."""

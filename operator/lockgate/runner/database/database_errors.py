@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from lockgate.errors import DatabaseBusy, DatabaseReadOnly, DatabaseUnreachable, InvalidConfiguration, MigrationFailed
 
-__all__ = ["busy", "login_refused", "read_only", "statement_timed_out", "unreachable"]
+__all__ = [
+    "busy",
+    "cancelled",
+    "login_refused",
+    "no_dialect",
+    "no_session_left",
+    "read_only",
+    "statement_timed_out",
+    "unreachable",
+]
 
 
 def busy(why: str, said: str) -> DatabaseBusy:
@@ -33,6 +42,33 @@ def unreachable(said: str) -> DatabaseUnreachable:
         f"No connection to the database: {said}.",
         advice="Check that the database runs, that host and port in the URL are right, and that it can be reached from"
         " here (firewall, network policy).",
+    )
+
+
+def no_dialect(said: str) -> InvalidConfiguration:
+    """Return the error where SQLAlchemy knows no database, or no driver, of the name at the start of a URL."""
+    return InvalidConfiguration(
+        f"SQLAlchemy does not know the name at the start of the database URL: {said}.",
+        advice="Write postgresql:// in place of postgres://, which SQLAlchemy does not know since its version 1.4; or"
+        " install the package that brings that name.",
+    )
+
+
+def no_session_left(said: str) -> DatabaseUnreachable:
+    """Return the error where a server takes no further session: of this role, of this database, or at all."""
+    return DatabaseUnreachable(
+        f"The server takes no further session: {said}.",
+        advice="Where a role or a database has a CONNECTION LIMIT, raise it: a run has sessions of its own beside that"
+        " of env.py. Else end sessions that nobody needs, or raise max_connections.",
+    )
+
+
+def cancelled(said: str) -> MigrationFailed:
+    """Return the error where PostgreSQL cancelled a statement: the same SQLSTATE says by whom it was not."""
+    return MigrationFailed(
+        f"The server cancelled a statement: {said}.",
+        advice="If it took longer than the statement timeout, raise that (--statement-timeout, spec.timeouts.statement,"
+        " or what env.py or the role sets) or split the revision; else somebody has cancelled it (pg_cancel_backend).",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lockgate.errors import DriverNotInstalled, InvalidConfiguration, UnsupportedDatabase
-from lockgate.runner.database.address import LIBPQ_ONLY, has_stray_at, read_address
+from lockgate.runner.database.address import has_stray_at, query_of_asyncpg, read_address
 from lockgate.runner.database.backends import KINDS
 
 if TYPE_CHECKING:
@@ -111,7 +111,4 @@ def _driver(kind: str, named: str, order: Sequence[str], installed: Callable[[st
 
 
 def _for_asyncpg(url: URL) -> URL:
-    query = dict(url.query)
-    if "sslmode" in query:
-        query["ssl"] = query.pop("sslmode")
-    return url.set(query={name: value for name, value in query.items() if name not in LIBPQ_ONLY})
+    return url.set(query=query_of_asyncpg(url.query))

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from lockgate.runner.database.address import Address
 from lockgate.runner.database.keepalive import keep_alive
+from lockgate.runner.database.libpq import refused_with
 from lockgate.runner.database.prepared import forgo_preparing
 
 __all__ = ["CONNECT_SECONDS", "AsyncpgSession", "LibpqSession", "Session", "open_direct"]
@@ -48,16 +49,19 @@ def open_direct(address: Address) -> Session:
         return AsyncpgSession(module, lambda: module.connect(**asynchronous))
     # Where a role has another encoding, psycopg2 would go on with that whatever is SET afterwards.
     arguments = {"connect_timeout": CONNECT_SECONDS, **address.arguments(), "client_encoding": "UTF8"}
-    return LibpqSession(module, lambda: module.connect(**arguments))
+    return LibpqSession(module, lambda: module.connect(**arguments), lambda: refused_with(arguments))
 
 
 class LibpqSession:
     """A session over psycopg or psycopg2, which differ in nothing that is used here."""
 
-    def __init__(self, module: Any, connect: Callable[[], Any]) -> None:
-        """Connect; ``connect`` returns a connection of ``module``."""
+    def __init__(self, module: Any, connect: Callable[[], Any], why: Callable[[], str] = str) -> None:
+        """Connect; ``connect`` returns a connection of ``module``, ``why`` the SQLSTATE where that is refused."""
         self._errors = module.Error
-        self._connection = self._translated("", connect)
+        try:
+            self._connection = connect()
+        except self._errors as error:
+            raise _database_error("", error, why()) from error
         self._connection.autocommit = True
         if hasattr(self._connection, "set_client_encoding"):  # psycopg2's, which an engine of env.py's has opened
             self._connection.set_client_encoding("UTF8")
@@ -147,7 +151,9 @@ class AsyncpgSession:
         self._thread.join(timeout=5)
 
 
-def _database_error(sql: str, error: Exception) -> Exception:
+def _database_error(sql: str, error: Exception, sqlstate: str = "") -> Exception:
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  # only for an error: see lockgate.runner.database.address
 
-    return DBAPIError(sql, None, error)
+    raised = DBAPIError(sql, None, error)
+    raised.pgcode = sqlstate or None  # type: ignore[attr-defined]  # where `outcome.sqlstate_of` looks
+    return raised

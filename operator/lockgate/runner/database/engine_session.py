@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.url import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from lockgate.runner.database import connection as own
 from lockgate.runner.database.keepalive import keep_alive
+from lockgate.runner.database.libpq import DRIVERS as LIBPQ
+from lockgate.runner.database.libpq import refused_with
 from lockgate.runner.database.prepared import forgo_preparing
 
 __all__ = ["open_created", "open_engine", "reported_pid"]
@@ -24,7 +27,14 @@ T = TypeVar("T")
 
 def open_engine(url: URL, arguments: dict[str, Any]) -> EngineSession:
     """Connect; ``arguments`` are for the driver's connect()."""
-    return _open(url, {"connect_args": arguments}, asynchronous=url.get_dialect().is_async)
+    dialect = url.get_dialect()
+    try:
+        return _open(url, {"connect_args": arguments}, asynchronous=dialect.is_async)
+    except DBAPIError as error:
+        if dialect.driver in LIBPQ:
+            _, named = dialect().create_connect_args(url)
+            error.pgcode = refused_with({**named, **arguments})  # type: ignore[attr-defined]  # as in `direct`
+        raise
 
 
 def open_created(url: URL, creator: Callable[[], Any], *, asynchronous: bool) -> EngineSession:

@@ -11,11 +11,19 @@ import re
 import socket
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lockgate.errors import DriverNotInstalled, InvalidConfiguration, LockgateError, MigrationFailed
 from lockgate.runner.database.backends import mysql_errors, sqlite_errors
-from lockgate.runner.database.database_errors import busy, login_refused, read_only, statement_timed_out, unreachable
+from lockgate.runner.database.database_errors import (
+    busy,
+    cancelled,
+    login_refused,
+    no_dialect,
+    no_session_left,
+    read_only,
+    unreachable,
+)
 from lockgate.runner.database.error_texts import shown_text
 from lockgate.runner.wording import sentence
 
@@ -35,7 +43,12 @@ __all__ = [
 BUSY = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
 """SQLSTATE: other sessions hold what the statement needs."""
 
-GONE = {"57P01", "57P02", "57P03", "57P04", "57P05", "53300"}
+_BY_STATE: dict[str, Callable[[str], LockgateError]] = {
+    "25006": read_only,
+    "53300": no_session_left,
+    "57014": cancelled,
+}
+GONE = {"57P01", "57P02", "57P03", "57P04", "57P05"}
 """SQLSTATE: the server ends the session, or takes none. After 57P04, the next try to connect says that the database is
 gone."""
 REFUSED_LOGIN = {"28000", "28P01", "3D000"}
@@ -194,21 +207,20 @@ def brief_at(error: BaseException, folders: tuple[str, ...]) -> str:
 
 def classify(error: BaseException, *, connecting: bool = False) -> LockgateError:  # noqa: PLR0911  # one line a case
     """Return the error of our tree that ``error`` amounts to; ``connecting``: it came from opening a connection."""
-    state, said = sqlstate_of(error), _NOISE.sub("", brief(error)) if connecting else brief(error)
+    state = sqlstate_of(error)
+    said = _NOISE.sub("", brief(error)) if connecting or state in REFUSED_LOGIN | {"53300"} else brief(error)
     known = _known(error, said)
     if known is not None:
         return known
     if state in BUSY:
         return busy(BUSY[state], said)
-    if state == "25006":
-        return read_only(said)
-    refused = _refusal(state, said, connecting=connecting)
+    if state in _BY_STATE:
+        return _BY_STATE[state](said)
+    refused = _refusal(error, state, said, connecting=connecting)
     if refused is not None:
         return refused
     if _is_disconnect(error, state):
         return unreachable(said)
-    if state == "57014" and "statement timeout" in said:
-        return statement_timed_out(said)
     if isinstance(error, ModuleNotFoundError) and error.name in _DRIVERS:
         return DriverNotInstalled(
             f"{error.name} is not installed for {sys.executable}.", advice="Install it there (in the image)."
@@ -250,24 +262,29 @@ def _known(error: BaseException, said: str) -> LockgateError | None:
     return None
 
 
-def _refusal(state: str, said: str, *, connecting: bool) -> InvalidConfiguration | None:
-    """Return the error where the server refuses the login, or the driver the URL."""
-    if _refuses_login(state, said, connecting=connecting):
+def _refusal(error: BaseException, state: str, said: str, *, connecting: bool) -> InvalidConfiguration | None:
+    """Return the error where the server refuses the login, or SQLAlchemy or the driver the URL."""
+    if any(type(item).__name__ == "NoSuchModuleError" for item in chain(error)):  # SQLAlchemy's, not imported here
+        return no_dialect(said)
+    if state in REFUSED_LOGIN or (connecting and state == "42501"):
         return login_refused(said)
-    if connecting and not state and _MISSPELT.search(said):
+    if connecting and not state and (_is_not_understood(error) or _MISSPELT.search(said)):
         return InvalidConfiguration(
             f"The driver does not take the database URL: {said}.", advice="Check what follows the ? in the URL."
         )
     return None
 
 
-def _refuses_login(state: str, said: str, *, connecting: bool) -> bool:
-    """Say whether a login was refused; libpq gives no SQLSTATE for an error at connect, so the words have to do."""
-    if state:
-        return state in REFUSED_LOGIN or (connecting and state == "42501")
-    lower = said.lower()
-    words = ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
-    return (connecting or "fatal:" in lower) and any(part in lower for part in words)
+def _is_not_understood(error: BaseException) -> bool:
+    """Say whether a driver cannot make anything of its arguments, which is before it asks any server."""
+    return any(
+        isinstance(item, (TypeError, ValueError)) or _is_of_driver(item, "ProgrammingError") for item in chain(error)
+    )
+
+
+def _is_of_driver(error: BaseException, name: str) -> bool:
+    kind = type(error)
+    return kind.__name__ == name and kind.__module__.partition(".")[0] in _DRIVERS
 
 
 def _is_of_asyncpg_connecting(error: BaseException) -> bool:

@@ -23,6 +23,9 @@ from lockgate.runner.database.backends import KINDS, backend_of, kind_of
 from lockgate.runner.database.connection import is_own_thread
 from lockgate.runner.database.dbapi import asking, dbapi_of, raw
 from lockgate.runner.database.keepalive import keep_alive
+from lockgate.runner.database.libpq import DRIVERS as LIBPQ
+from lockgate.runner.database.libpq import refused_with
+from lockgate.runner.database.outcome import sqlstate_of
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.entry.driver_access import DriverAccess
 from lockgate.runner.entry.env_transactions import SAVEPOINT
@@ -131,7 +134,10 @@ class EnvironmentSessions:
         self.preparation: Preparation | None = None
         self.built: set[str] = set()
         """Names of indexes that were built CONCURRENTLY."""
+        self._arguments: dict[str, Any] = {}
+        """Of the last connection that env.py began to open, where libpq opens it. A secret."""
         self._listeners = (
+            ("do_connect", self._connects),
             ("connect", self._connected),
             ("close", self._closed),
             ("checkin", self._returned),
@@ -156,6 +162,11 @@ class EnvironmentSessions:
         for name, listener in self._listeners:
             event.remove(Engine, name, listener)
         event.remove(Engine, "before_cursor_execute", self._before)
+
+    def _connects(self, dialect: Any, record: Any, positional: Any, named: dict[str, Any]) -> None:  # noqa: ARG002
+        # The very dictionary that env.py's own listeners to this event complete.
+        if not is_own_thread():
+            self._arguments = named if dialect.driver in LIBPQ and not positional else {}
 
     def _connected(self, connection: Any, record: Any) -> None:
         kind = "" if is_own_thread() else kind_of(connection)
@@ -307,6 +318,11 @@ class EnvironmentSessions:
         self.journal.failed(context.connection, context.statement, lost=context.is_disconnect)
         self.failed = masked_values(context.statement or "", known.dialect.name if known is not None else "postgresql")
         self.errors.append(context.original_exception)
+        if context.connection is None and self._arguments and context.sqlalchemy_exception is not None:
+            # libpq gives its drivers no SQLSTATE of a login that was refused.
+            context.sqlalchemy_exception.pgcode = sqlstate_of(context.original_exception) or refused_with(
+                self._arguments
+            )
         if context.connection is not None and not context.is_disconnect:
             _restore(context.connection)
 

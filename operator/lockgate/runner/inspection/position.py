@@ -28,6 +28,7 @@ from lockgate.runner.records.lineage import applied_heads, lineage_of
 from lockgate.runner.records.projects import Known
 from lockgate.runner.records.statements import Kept, Part, kept_statements
 from lockgate.runner.revisions import plan
+from lockgate.runner.revisions.outline import outline
 from lockgate.runner.revisions.project import Project, load_project
 
 if TYPE_CHECKING:
@@ -127,12 +128,19 @@ def database_of(
     narrator.redact.learn(url)
 
     def lend() -> Engine:
-        known = project or load_project(configuration, working_directory(), os.environ)
+        lender = project or load_project(configuration, working_directory(), os.environ)
         sessions = EnvironmentSessions(SETTINGS, Interruption())
         with only_reading():
-            return borrow_engine(known, sessions, narrator.redact, destination=configuration.target)
+            return borrow_engine(lender, sessions, narrator.redact, destination=configuration.target)
 
-    return Database.of_url(url, settings, lend, project.objection if project else None)
+    known = project or outline(configuration, working_directory(), os.environ)
+    return Database.of_url(
+        url,
+        settings,
+        None if configuration.connect == "Url" else lend,
+        project.objection if project else None,
+        env_first=known is not None and known.env_first,
+    )
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ class Configuration(NamedTuple):
     """Value of the variable named ``database_env``; empty where it is not set. A secret."""
     config: str
     section: str
+    connect: str
     target: str
     args: tuple[tuple[str, str], ...]
     lock_wait: float
@@ -75,7 +76,7 @@ def read_configuration(
         except (ValueError, RecursionError) as error:  # RecursionError: JSON in JSON in JSON
             why = "nested too deeply" if isinstance(error, RecursionError) else error
             raise InvalidConfiguration(f"{place} is {text!r}: {why}.", advice=f"It means: {option.help}.") from None
-    return Configuration(command=command, url=environ.get(values["database_env"], ""), **values)
+    return Configuration(command=command, url=environ.get(values["database_env"], "").strip(), **values)
 
 
 def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:

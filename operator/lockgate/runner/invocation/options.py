@@ -107,6 +107,15 @@ OPTIONS: tuple[Option, ...] = (
         metavar="NAME",
     ),
     Option(
+        "connect",
+        "Auto",
+        OneOf(("Auto", "Url", "Environment")),
+        "how Lockgate's own sessions connect: by the URL; as env.py's engine does, for which env.py is entered first;"
+        " or by the URL unless env.py names a way of its own or the URL does not lead there",
+        COMMANDS,
+        metavar="WAY",
+    ),
+    Option(
         "destination",
         "",
         _destination,

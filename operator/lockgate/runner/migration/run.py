@@ -115,12 +115,19 @@ class Run:
         """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
         project: Outline | Project = outline(self.configuration, working_directory(), os.environ) or self.project
         self.narrator.redact.learn(project.url)
-        self.database = database = Database.of_url(project.url, self.settings, self._lend, project.objection)
+        lend = None if self.configuration.connect == "Url" else self._lend
+        self.database = database = Database.of_url(
+            project.url, self.settings, lend, project.objection, env_first=project.env_first
+        )
         self.configuration = fitted(self.configuration, self._patiently(lambda: database.backend))
         while True:
-            connection = self._patiently(lambda: database.connect("leader"))
+            connection = self._first(database)
             try:
-                return self._over(connection, database, project)
+                fingerprint, error = database.backend.examine(connection, database.connect)
+                if error is None:
+                    return self._over(connection, project, fingerprint)
+                if not database.turn_to_environment(error):
+                    raise error
             except Exception as caught:
                 # The server went away under the leader's connection, by a failover for example: begin again.
                 error = outcome.classify(caught)
@@ -145,12 +152,18 @@ class Run:
     def _is_last_attempt(self) -> bool:
         return self.account.attempts >= self.configuration.ddl_lock_attempts
 
-    def _over(self, connection: OwnConnection, database: Database, project: Outline | Project) -> str:
-        fingerprint, error = database.backend.examine(connection, database.connect)
-        if error is not None:
-            raise error
+    def _first(self, database: Database) -> OwnConnection:
+        """Connect; where the URL leads to no server at all, env.py may know another one."""
+        try:
+            return self._patiently(lambda: database.connect("leader"))
+        except DatabaseUnreachable as error:
+            if not database.turn_to_environment(error):
+                raise
+            return self._patiently(lambda: database.connect("leader"))
+
+    def _over(self, connection: OwnConnection, project: Outline | Project, fingerprint: str) -> str:
         if self.configuration.image:  # an operator reads the report
-            self.account.database = _hashed(database.backend.identity(connection))
+            self.account.database = _hashed(connection.backend.identity(connection))
         try:
             if self._is_satisfied(connection, project):
                 return "NothingToDo"

@@ -21,8 +21,17 @@ from typing import NamedTuple
 from lockgate.errors import InvalidConfiguration
 from lockgate.runner.database.database_url import PLACEHOLDERS, destination
 from lockgate.runner.invocation.configuration import Configuration
+from lockgate.runner.revisions.own_way import has_own_way
 
-__all__ = ["Outline", "configuration_files", "digest_of", "digest_of_files", "outline", "secrets_in"]
+__all__ = [
+    "Outline",
+    "configuration_files",
+    "digest_of",
+    "digest_of_files",
+    "enters_env_first",
+    "outline",
+    "secrets_in",
+]
 
 _OF_THIS_PROCESS = re.compile(r"LOCKGATE_|KUBERNETES_|(?:HOSTNAME|PWD|OLDPWD|SHLVL|TERM|_)$")
 """Variables that differ from pod to pod, and decide nothing in env.py."""
@@ -45,6 +54,7 @@ class Outline(NamedTuple):
     version_schema: str
     version_table: str
     objection: InvalidConfiguration | None = None
+    env_first: bool = False
 
 
 def outline(configuration: Configuration, folder: Path, environ: Mapping[str, str]) -> Outline | None:
@@ -62,20 +72,28 @@ def outline(configuration: Configuration, folder: Path, environ: Mapping[str, st
         url = configuration.url or parser.get(configuration.section, "sqlalchemy.url", fallback="").strip()
     except (configparser.Error, UnicodeError):
         return None
-    folders = _folders(options, folder)
-    if folders is None or url in PLACEHOLDERS:
+    script = _located(options["script_location"], options["prepend_sys_path"], folder)
+    folders = _folders(options, script, folder)
+    if script is None or folders is None or url in PLACEHOLDERS:
         return None
     return Outline(
         digest=digest_of(configuration, [ini], folders, url, environ),
         url=url,
         version_schema=options["version_table_schema"],
         version_table=options["version_table"] or "alembic_version",
+        env_first=enters_env_first(configuration, script, folder, options["prepend_sys_path"]),
     )
 
 
-def _folders(options: Mapping[str, str], folder: Path) -> tuple[str, ...] | None:
+def enters_env_first(configuration: Configuration, script: Path, folder: Path, prepended: str) -> bool:
+    """Return whether env.py has to be entered before any session is opened, for its way to connect."""
+    if configuration.connect != "Auto":
+        return configuration.connect == "Environment"
+    return has_own_way(script / "env.py", folder, prepended)
+
+
+def _folders(options: Mapping[str, str], script: Path | None, folder: Path) -> tuple[str, ...] | None:
     """Return where env.py and the revision files are; None where that is not plain, or there is no env.py."""
-    script = _located(options["script_location"], options["prepend_sys_path"], folder)
     if script is None or not (script / "env.py").is_file():
         return None
     named = options["version_locations"]

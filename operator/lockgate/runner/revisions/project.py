@@ -17,7 +17,7 @@ from lockgate.runner.database.database_url import PLACEHOLDERS
 from lockgate.runner.database.outcome import brief
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.options import DATABASE_ENV
-from lockgate.runner.revisions.outline import configuration_files, digest_of
+from lockgate.runner.revisions.outline import configuration_files, digest_of, enters_env_first
 from lockgate.runner.wording import sentence
 
 __all__ = ["Project", "first_revisions", "load_project", "script_folders"]
@@ -39,6 +39,8 @@ class Project(NamedTuple):
     version_table: str
     objection: InvalidConfiguration | None = None
     """Why there is no URL."""
+    env_first: bool = False
+    """env.py has to be entered before any session is opened, for its way to connect."""
     unsaid_url: str = ""
     """The URL, where Alembic's configuration has none: env.py may go by that. A secret."""
 
@@ -74,7 +76,7 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
     )
     try:
         configured = _configured_url(config)
-        url, objection = _settle_url(configured, configuration)
+        url, objection = _settle_url(configured, configuration, is_set=configuration.database_env in before)
         if configured and url != configured and configured in PLACEHOLDERS:
             _set_url(config, url)  # with Alembic nothing but env.py could make something of it
         script = ScriptDirectory.from_config(config)
@@ -89,8 +91,10 @@ def load_project(configuration: Configuration, folder: Path, environ: Mapping[st
             sentence(f"Alembic's configuration in {ini or toml} cannot be used: {brief(error)}"),
             advice="Correct it, or name another file (--config, spec.alembic.config) or section (--section).",
         ) from error
+    prepended = config.get_main_option("prepend_sys_path") or ""
+    first = enters_env_first(configuration, Path(script.dir), folder, prepended)
     unsaid = "" if configured else url
-    return Project(config, script, digest, folders, url, schema, table, objection, unsaid)
+    return Project(config, script, digest, folders, url, schema, table, objection, first, unsaid)
 
 
 def script_folders(script: ScriptDirectory) -> tuple[str, ...]:
@@ -132,15 +136,18 @@ def _set_url(config: Config, url: str) -> None:
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
 
 
-def _settle_url(configured: str, configuration: Configuration) -> tuple[str, InvalidConfiguration | None]:
+def _settle_url(
+    configured: str, configuration: Configuration, *, is_set: bool
+) -> tuple[str, InvalidConfiguration | None]:
     """Return the URL for own connections, or why there is none."""
     if configuration.url:
         return configuration.url, None
     if configured not in PLACEHOLDERS:
         return configured, None
     error = InvalidConfiguration(
-        f"The variable {configuration.database_env} is not set, and {_no_url(configured)}.",
-        advice="Set the variable to the database URL, or name another one (--database-env, spec.database.env).",
+        f"The variable {configuration.database_env} is {'empty' if is_set else 'not set'}, and {_no_url(configured)}.",
+        advice="Set the variable to the database URL, or name another one (--database-env, spec.database.env)."
+        + (" On Kubernetes, look whether the key of the Secret is empty." if is_set else ""),
     )
     if configuration.database_env != DATABASE_ENV:
         raise error  # somebody has named it, and env.py may find another database
