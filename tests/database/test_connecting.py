@@ -10,6 +10,11 @@ import pytest
 from broken_network import Proxy
 
 T = ["t1", "t2", "t3"]
+OLDEST = (
+    *("alembic==1.8.1", "sqlalchemy==1.4.54", "psycopg2-binary>=2.9.10", "asyncpg>=0.30", "greenlet>=3.2"),
+    "anyio>=4",
+)
+"""As in test_environments.py: they share one virtual environment."""
 
 
 @pytest.fixture
@@ -27,6 +32,7 @@ def address(database):
     ("way", "driver"),
     [
         ("token", "psycopg2"),
+        ("token", "psycopg2 of the oldest image"),
         ("creator", "psycopg2"),
         ("connect_args", "psycopg"),
         ("token_async", "asyncpg"),
@@ -35,9 +41,11 @@ def address(database):
     ],
 )
 def test_where_only_env_py_knows_how_to_connect_its_way_is_used_for_every_session(
-    way, driver, address, project, run, database
+    way, driver, address, project, run, database, environment
 ):
+    driver, *old = driver.split(" of ")
     url, token = address(driver)
+    token["python"] = str(environment(*OLDEST)) if old else ""
 
     result = run(project("ways"), "migrate", "--section", way, url=url, **token)
 
@@ -61,6 +69,17 @@ def test_the_commands_that_look_connect_as_env_py_does_too(command, address, pro
     result = run(project("ways"), command, "--section", "token", *limit, url=url, **token)
 
     assert result.reason == ("SchemaNotReady" if command == "wait" else "RevisionsPending"), result.output
+
+
+@pytest.mark.parametrize("libraries", ["newest", "oldest"])
+def test_a_token_that_is_refused_is_no_outage(libraries, address, project, run, environment):
+    url, _ = address("psycopg2")
+    python = str(environment(*OLDEST)) if libraries == "oldest" else ""
+
+    result = run(project("ways"), "migrate", "--section", "token", url=url, SHOP_TOKEN="wrong", python=python)
+
+    assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
+    assert "refuses the login" in result.report.message
 
 
 def test_an_env_file_that_needs_no_url_of_lockgates_gets_along_without_one(address, project, run, database):

@@ -33,6 +33,8 @@ Way: TypeAlias = "Address | URL | LentEngine"
 Lend: TypeAlias = "Callable[[], Engine]"
 """Returns an engine by which env.py connects; LockgateError where env.py does not get that far."""
 
+_NO_DATABASE = "3D000"
+
 _here = threading.local()
 
 
@@ -146,7 +148,13 @@ class Database:
             if self._opened or not isinstance(error, InvalidConfiguration) or isinstance(way, LentEngine):
                 raise
             self._objection = error
-            connection = self._connect(self._borrow(), role)
+            try:
+                way = self._borrow()
+            except LockgateError:
+                if outcome.sqlstate_of(caught) != _NO_DATABASE:
+                    raise
+                # Perhaps env.py has met another process that makes the database: then it is there now.
+            connection = self._connect(way, role)
         self._opened = True
         return connection
 

@@ -24,6 +24,7 @@ SECONDS = 5.0
 _CODE = re.compile(r":  ([0-9A-Z]{5})(?::|\s*$)", re.MULTILINE)
 _OF_DRIVERS = ("context", "row_factory", "cursor_factory", "autocommit", "prepare_threshold", "connection_factory")
 """Arguments of a driver's connect() that libpq does not know."""
+_ALIASES = {"database": "dbname"}  # psycopg2's
 _WITH_CODE = 3
 """PQERRORS_SQLSTATE; a libpq before 12 prints the code and the words."""
 _UNSAID = "28P01"
@@ -37,7 +38,8 @@ def refused_with(arguments: Mapping[str, Any]) -> str:
 
     ``arguments`` are those of the driver's connect().
     """
-    known = {name: str(value) for name, value in arguments.items() if name not in _OF_DRIVERS and value is not None}
+    given = {_ALIASES.get(name, name): value for name, value in arguments.items()}
+    known = {name: str(value) for name, value in given.items() if name not in _OF_DRIVERS and value is not None}
     with suppress(OSError, ImportError, AttributeError, ValueError):  # no such library here, or no way to find it
         return _state(_library(), known)
     return ""

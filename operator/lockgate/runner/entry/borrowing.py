@@ -46,6 +46,7 @@ def borrow_engine(project: Project, sessions: EnvironmentSessions, redact: Redac
         raise
     except BaseException as caught:  # env.py is the user's code, and may turn one exception into another
         if not engines and not isinstance(caught, _Enough):
+            sessions.name_refusal(caught)
             raise _failed(caught, project) from caught
     if not engines:
         raise NoProgress(

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
 
 from lockgate.runner.database.backends import KINDS, backend_of, kind_of
 from lockgate.runner.database.connection import is_own_thread
@@ -25,7 +26,7 @@ from lockgate.runner.database.dbapi import asking, dbapi_of, raw
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.libpq import DRIVERS as LIBPQ
 from lockgate.runner.database.libpq import refused_with
-from lockgate.runner.database.outcome import sqlstate_of
+from lockgate.runner.database.outcome import chain, sqlstate_of
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.entry.driver_access import DriverAccess
 from lockgate.runner.entry.env_transactions import SAVEPOINT
@@ -167,6 +168,12 @@ class EnvironmentSessions:
         # The very dictionary that env.py's own listeners to this event complete.
         if not is_own_thread():
             self._arguments = named if dialect.driver in LIBPQ and not positional else {}
+
+    def name_refusal(self, error: BaseException) -> None:
+        """Enter the SQLSTATE of a login that was refused into SQLAlchemy's error: libpq gives its drivers none."""
+        found = [item for item in chain(error) if isinstance(item, DBAPIError)]
+        if found and self._arguments and not sqlstate_of(error):
+            found[0].pgcode = refused_with(self._arguments)  # type: ignore[attr-defined]  # where `sqlstate_of` looks
 
     def _connected(self, connection: Any, record: Any) -> None:
         kind = "" if is_own_thread() else kind_of(connection)
@@ -318,11 +325,8 @@ class EnvironmentSessions:
         self.journal.failed(context.connection, context.statement, lost=context.is_disconnect)
         self.failed = masked_values(context.statement or "", known.dialect.name if known is not None else "postgresql")
         self.errors.append(context.original_exception)
-        if context.connection is None and self._arguments and context.sqlalchemy_exception is not None:
-            # libpq gives its drivers no SQLSTATE of a login that was refused.
-            context.sqlalchemy_exception.pgcode = sqlstate_of(context.original_exception) or refused_with(
-                self._arguments
-            )
+        if context.connection is None and context.sqlalchemy_exception is not None:
+            self.name_refusal(context.sqlalchemy_exception)
         if context.connection is not None and not context.is_disconnect:
             _restore(context.connection)
 
