@@ -153,6 +153,19 @@ def test_no_session_logs_in_with_less_tls_than_env_py_demands(watched, project, 
     assert proxy.logins == 0
 
 
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_less_tls_than_env_py_turns_out_to_demand_is_said(driver, address, project, run, database):
+    url, token = address(driver)
+    way = {"SHOP_ADDRESS": url, **token}  # libpq prefers TLS where nothing is said
+
+    result = run(
+        project("ways"), "migrate", "--section", "own_url", url=f"{database.url(driver)}?sslmode=disable", **way
+    )
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    assert any("sslmode=prefer" in each and "--connect" in each for each in result.report.warnings), result.output
+
+
 def test_whether_env_py_is_asked_can_be_said(watched, project, run):
     proxy, url = watched
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lockgate.runner.database.tls import is_stricter
 from lockgate.runner.revisions.own_way import has_own_way, names_own_way
 
 
@@ -53,3 +54,18 @@ def test_modules_that_env_py_imports_are_read_and_not_run(line, file, tmp_path):
 
 def test_a_file_that_is_not_there_names_nothing(tmp_path):
     assert not has_own_way(tmp_path / "env.py", tmp_path, ".")
+
+
+@pytest.mark.parametrize(
+    ("mode", "other", "stricter"),
+    [
+        ("verify-full", "prefer", True),
+        ("prefer", "disable", True),
+        ("prefer", "prefer", False),
+        ("disable", "require", False),
+        ("verify-full", "", False),
+        ("", "disable", False),
+    ],
+)
+def test_a_mode_of_tls_is_stricter_only_where_both_are_known(mode, other, stricter):
+    assert is_stricter(mode, other) is stricter

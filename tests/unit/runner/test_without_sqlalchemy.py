@@ -106,6 +106,7 @@ def test_an_outline_has_the_digest_that_alembic_gives_the_project(style, monkeyp
 
     assert known is not None
     assert known.digest == project.digest
+    assert known.env_first == project.env_first
     assert (known.url, known.version_schema, known.version_table) == (
         project.url,
         project.version_schema,

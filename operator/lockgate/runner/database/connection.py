@@ -227,6 +227,7 @@ class OwnConnection:
         """What it is called where the server shows such names."""
         self.stands_in = stands_in
         """It leads to an empty database, as there is none yet (SQLite): to look again, connect again."""
+        self.sslmode = session.sslmode
         self.reported_pid = session.reported_pid
         """The backend's process id as said at connect, which behind a pooler is not the backend's."""
 

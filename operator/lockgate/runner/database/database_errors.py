@@ -58,8 +58,9 @@ def no_session_left(said: str) -> DatabaseUnreachable:
     """Return the error where a server takes no further session: of this role, of this database, or at all."""
     return DatabaseUnreachable(
         f"The server takes no further session: {said}.",
-        advice="Where a role or a database has a CONNECTION LIMIT, raise it: a run has sessions of its own beside that"
-        " of env.py. Else end sessions that nobody needs, or raise max_connections.",
+        advice="A run needs two at least, one of them env.py's, a third where an index is built CONCURRENTLY, and takes"
+        " one more to watch. Raise the CONNECTION LIMIT of the role or the database, if it has one; else end sessions"
+        " that nobody needs, or raise max_connections.",
     )
 
 

@@ -16,6 +16,7 @@ from lockgate.runner.database.address import Address
 from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.libpq import refused_with
 from lockgate.runner.database.prepared import forgo_preparing
+from lockgate.runner.database.tls import sslmode_of
 
 __all__ = ["CONNECT_SECONDS", "AsyncpgSession", "LibpqSession", "Session", "open_direct"]
 
@@ -30,6 +31,8 @@ class Session(Protocol):
 
     reported_pid: int | None
     """The backend's process id as said at connect, which behind a pooler is not the backend's."""
+    sslmode: str
+    """See `sslmode_of`."""
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; ``:name`` in it stands for a parameter."""
@@ -68,6 +71,7 @@ class LibpqSession:
         forgo_preparing(self._connection)
         keep_alive(self._connection)
         self.reported_pid: int | None = self._connection.info.backend_pid
+        self.sslmode = sslmode_of(self._connection)
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; ``:name`` in it stands for a parameter."""
@@ -117,6 +121,7 @@ class AsyncpgSession:
             raise
         keep_alive(self._connection)
         self.reported_pid: int | None = self._connection.get_server_pid()
+        self.sslmode = ""
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; ``:name`` in it stands for a parameter."""

@@ -19,6 +19,7 @@ from lockgate.runner.database.keepalive import keep_alive
 from lockgate.runner.database.libpq import DRIVERS as LIBPQ
 from lockgate.runner.database.libpq import refused_with
 from lockgate.runner.database.prepared import forgo_preparing
+from lockgate.runner.database.tls import sslmode_of
 
 __all__ = ["open_created", "open_engine", "reported_pid"]
 
@@ -53,6 +54,7 @@ class EngineSession:
         self._opened = opened
         opened.run(lambda connection: _set_driver(connection.connection))
         self.reported_pid: int | None = opened.run(reported_pid)
+        self.sslmode = opened.run(lambda connection: sslmode_of(connection.connection))
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; ``:name`` in it stands for a parameter."""

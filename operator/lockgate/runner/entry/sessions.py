@@ -28,6 +28,7 @@ from lockgate.runner.database.libpq import DRIVERS as LIBPQ
 from lockgate.runner.database.libpq import refused_with
 from lockgate.runner.database.outcome import chain, sqlstate_of
 from lockgate.runner.database.session_settings import Settings
+from lockgate.runner.database.tls import sslmode_of
 from lockgate.runner.entry.driver_access import DriverAccess
 from lockgate.runner.entry.env_transactions import SAVEPOINT
 from lockgate.runner.entry.input_recorder import InputRecorder
@@ -135,6 +136,8 @@ class EnvironmentSessions:
         self.preparation: Preparation | None = None
         self.built: set[str] = set()
         """Names of indexes that were built CONCURRENTLY."""
+        self.sslmodes: set[str] = set()
+        """As `sslmode_of` says them of env.py's connections."""
         self._arguments: dict[str, Any] = {}
         """Of the last connection that env.py began to open, where libpq opens it. A secret."""
         self._listeners = (
@@ -180,6 +183,7 @@ class EnvironmentSessions:
         if not kind:
             return
         keep_alive(connection)
+        self.sslmodes.add(sslmode_of(connection))
         backend, ask = backend_of(kind), asking(connection)
         backend.prepare(ask, self.settings)
         session = backend.session_of(ask)

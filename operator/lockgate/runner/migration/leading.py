@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.database import outcome
+from lockgate.runner.database.tls import is_stricter
 from lockgate.runner.entry.course import Course
 from lockgate.runner.entry.environment import EnvironmentEntry
 from lockgate.runner.entry.index_builds import IndexBuilds
@@ -64,6 +66,7 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
         _take_back(run, project, connection, fingerprint)
     if not warning and not run.account.writes_history:
         run.warnings.append(schema.OTHER_ROLE)
+    run.warnings += _less_strict(connection.sslmode, run.sessions.sslmodes)
     run.narrator.tell("verifying", "verifying", verifying=True, step="", statement="", waiting_for="")
     run.check(run.before)
     if not warning:
@@ -73,6 +76,16 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
         if run.configuration.command == "migrate":
             _record(run, project, connection, fingerprint)
     return _reason(run)
+
+
+def _less_strict(own: str, of_env: Collection[str]) -> tuple[str, ...]:
+    """Say that env.py demands more of TLS than the sessions by the URL did, which its text did not tell."""
+    return tuple(
+        f"env.py connects with sslmode={mode}, and Lockgate's own sessions logged in by the URL, with sslmode={own}:"
+        " put that into the URL, or say --connect Environment (spec.alembic.connect), so that they do as env.py does."
+        for mode in sorted(of_env)
+        if is_stricter(mode, own)
+    )
 
 
 def _reason(run: Run) -> str:
