@@ -97,7 +97,10 @@ def test_plan_renders_the_sql_of_what_is_pending_and_changes_nothing(project, ru
     assert "CREATE INDEX CONCURRENTLY items_name" in planned[1]["sql"]
     assert "INSERT INTO items" in planned[2]["sql"]
     assert (relations(database), database.value("SELECT version_num FROM alembic_version")) == (before, "r1")
-    assert "-- 1/3 r2 add notes" in run(project("sync"), "plan", output="plain")[1]
+    said = run(project("sync"), "plan", "--transactions", "AsEnvironment", output="plain")[1]
+    assert "-- 1/3 r2 add notes" in said
+    assert "-- transactions: AsEnvironment" in said
+    assert report["committed"].startswith("PerRevision")
 
 
 OWN_WORK = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockgate.errors import InvalidConfiguration
-from lockgate.runner.entry.env_transactions import SAVEPOINT, Style, choose, outlives_commit
+from lockgate.runner.entry.env_transactions import SAVEPOINT, Style, choose, foretell, outlives_commit
 
 STAYS = (
     "SET search_path TO shop",
@@ -100,3 +100,10 @@ def test_no_value_of_a_statement_is_told():
     style = Style(statements=("SELECT log_in('hunter2', $$hunter2$$)",))
 
     assert "hunter2" not in choose("Auto", style).why
+
+
+def test_a_plan_says_what_is_known_beforehand():
+    assert foretell("Auto", begun=False).startswith("PerRevision, each revision committed by itself, unless")
+    assert foretell("Auto", begun=True).startswith("AsEnvironment")
+    assert foretell("AsEnvironment", begun=False).startswith("AsEnvironment")
+    assert "refused" in foretell("PerRevision", begun=True)

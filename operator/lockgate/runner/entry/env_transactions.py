@@ -24,6 +24,7 @@ __all__ = [
     "Choice",
     "Style",
     "choose",
+    "foretell",
     "outlives_commit",
 ]
 
@@ -69,6 +70,22 @@ def choose(wanted: str, style: Style) -> Choice:
     if not style.transactional:
         return Choice(PER_REVISION, "DDL is not transactional here")
     return Choice(AS_ENVIRONMENT if wanted == AS_ENVIRONMENT else PER_REVISION)
+
+
+def foretell(wanted: str, *, begun: bool) -> str:
+    """Say before a run in whose transactions it will be; ``begun``: env.py is known to begin one of its own."""
+    if begun and wanted == PER_REVISION:
+        return "PerRevision cannot be kept: env.py begins a transaction of its own, and the run will be refused"
+    if begun or wanted == AS_ENVIRONMENT:
+        return "AsEnvironment: committed as env.py does it, as with Alembic alone"
+    if wanted == PER_REVISION:
+        return (
+            "PerRevision: each revision is committed by itself; refused where env.py relies on a transaction of its own"
+        )
+    return (
+        "PerRevision, each revision committed by itself, unless env.py relies on a transaction of its own: that shows"
+        " when it migrates, and is said before the first revision"
+    )
 
 
 def _needs_own(style: Style) -> str:

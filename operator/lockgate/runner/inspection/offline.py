@@ -82,6 +82,8 @@ class Rendering:
         self.planned: list[Planned] = []
         self.begins: bool | None = None
         """A transaction of env.py's begins before its first statement; None where env.py gave no connection."""
+        self.has_begun = False
+        """env.py gave a connection on which it had begun a transaction."""
         self.unread: list[str] = []
         """Why another database that env.py configured could not be read."""
 
@@ -114,6 +116,7 @@ class Rendering:
         schema, table = options.get("version_table_schema") or "", options.get("version_table") or "alembic_version"
         if connection is not None:
             schema = translated_schema(connection, schema or None) or ""
+            self.has_begun |= connection.in_transaction()
             with in_own_transaction(connection):
                 self.begins = is_in_transaction(dbapi_of(connection))
         rows = self._look(target, schema, table)

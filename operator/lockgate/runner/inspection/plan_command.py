@@ -9,6 +9,7 @@ from sqlalchemy.engine.url import URL, make_url
 from lockgate.errors import InvalidRevisions
 from lockgate.runner.database import outcome
 from lockgate.runner.database.connection import Database, OwnConnection
+from lockgate.runner.entry.env_transactions import foretell
 from lockgate.runner.entry.read_only import libpq_reads_only
 from lockgate.runner.inspection.answer import Answer, answered
 from lockgate.runner.inspection.offline import Planned, Rendering, place
@@ -60,6 +61,7 @@ def show_plan(configuration: Configuration, narrator: Narrator) -> Answer:
         rendering.positions,
         rendering.planned,
         (*begun, *_limits(connection, rendering.planned, rendering.begins), *_unread(rendering)),
+        foretell(configuration.transactions, begun=rendering.has_begun),
     )
 
 
@@ -106,7 +108,7 @@ def _without_sql(configuration: Configuration, project: Project, connection: Own
     planned = [item for position, verdict in found for item in _unrendered(position, verdict)]
     warning = f"No revision can be rendered, because env.py does not work in Alembic's offline mode: {trouble}."
     warnings = (warning, *_limits(connection, planned, None)) if planned else ()
-    return _answer(found, planned, warnings)
+    return _answer(found, planned, warnings, foretell(configuration.transactions, begun=False))
 
 
 def _unrendered(position: Position, verdict: Verdict) -> list[Planned]:
@@ -115,7 +117,9 @@ def _unrendered(position: Position, verdict: Verdict) -> list[Planned]:
     return [Planned(name, messages.get(name, ""), position.name, None, note) for name in verdict.pending]
 
 
-def _answer(found: list[tuple[Position, Verdict]], planned: list[Planned], warnings: tuple[str, ...]) -> Answer:
+def _answer(
+    found: list[tuple[Position, Verdict]], planned: list[Planned], warnings: tuple[str, ...], transactions: str
+) -> Answer:
     error = next((verdict.objection for _, verdict in found if verdict.objection), None)
     rows = tuple(sorted({row for position, _ in found for row in position.rows}))
     target = tuple(sorted({head for _, verdict in found for head in verdict.target}))
@@ -123,7 +127,8 @@ def _answer(found: list[tuple[Position, Verdict]], planned: list[Planned], warni
     report = answered(reason, message, error=error, rows=rows, target=target, pending=len(planned), warnings=warnings)
     several = len(found) > 1
     lines = [line for number, item in enumerate(planned, 1) for line in _lines(number, len(planned), item, several)]
-    return Answer(report, {"plan": [item._asdict() for item in planned]}, tuple(lines))
+    details = {"plan": [item._asdict() for item in planned], "committed": transactions}
+    return Answer(report, details, (f"-- transactions: {transactions}", *lines) if planned else ())
 
 
 def _said(found: list[tuple[Position, Verdict]], rows: tuple[str, ...], planned: list[Planned]) -> tuple[str, str]:
