@@ -171,3 +171,16 @@ def test_a_version_row_that_was_deleted_is_missed(numbered, say, database):
 
     assert say(folder, "baseline", "2")[1]["reason"] == "Adopted"
     assert say(folder, "status")[1]["reason"] == "NothingToDo"
+
+
+def test_a_plan_is_made_for_the_schema_that_env_pys_session_is_set_to(numbered, say, database):
+    database.rows("CREATE SCHEMA ann")
+    folder = numbered("shop", 2)
+    env = folder / "migrations" / "env.py"
+    sets = "connection.exec_driver_sql('SET search_path TO ann')\n    connection.commit()\n"
+    sets += "    connection.dialect.default_schema_name = 'ann'\n    context.configure("
+    env.write_text(env.read_text().replace("context.configure(", sets))
+    assert say(folder, "migrate")[0] == 0
+
+    assert say(folder, "plan")[1]["reason"] == "NothingToDo"
+    assert say(folder, "status")[1]["status"]["version_table"] == "ann.alembic_version"

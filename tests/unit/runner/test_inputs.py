@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
 
 from lockgate.runner.entry.input_recorder import InputRecorder, is_session_statement
 from lockgate.runner.revisions.inputs import Inputs, is_unchanged, written
@@ -198,6 +201,54 @@ def test_work_outside_of_the_database_is_named(tmp_path: Path, monkeypatch: pyte
         "it connects to something other than the database",
     ]
     assert to_the_database == []
+
+
+def test_a_file_that_is_looked_for_and_missing_takes_part(tmp_path: Path) -> None:
+    before = os.stat
+    inputs, said = recorded(tmp_path, (tmp_path / ".env").is_file)
+    text = written(inputs, NO_SECRETS, "salt")
+
+    assert (str(tmp_path / ".env") in inputs.files, said, os.stat is before) == (True, [], True)
+    assert is_unchanged(text, NO_SECRETS)
+    (tmp_path / ".env").write_text("TENANT=bob")
+    assert not is_unchanged(text, NO_SECRETS)
+
+
+def test_the_set_of_functions_that_take_a_descriptor_still_has_stat(tmp_path: Path) -> None:
+    found: list[bool] = []
+
+    recorded(tmp_path, lambda: found.append(os.stat in os.supports_fd and {os.stat} <= os.supports_dir_fd))
+
+    assert found == [True]
+
+
+def test_a_connection_of_the_drivers_is_work_and_one_that_an_engine_asks_for_is_none(tmp_path: Path) -> None:
+    opened: list[str] = []
+
+    class Driver:
+        """Stands for psycopg, which nothing here connects with."""
+
+        @staticmethod
+        def connect() -> sqlite3.Connection:
+            opened.append("")
+            return sqlite3.connect(":memory:")
+
+    def connect() -> sqlite3.Connection:
+        opened_now: sqlite3.Connection = sys.modules["pymysql"].connect()
+        return opened_now
+
+    sys.modules["pymysql"], before = Driver, sys.modules.get("pymysql")  # type: ignore[assignment]  # as a module is
+    try:
+        engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
+        _, of_an_engine = recorded(tmp_path, lambda: engine.connect().close())
+        _, by_itself = recorded(tmp_path, lambda: connect().close())
+        _, raw = recorded(tmp_path, lambda: engine.raw_connection().close())
+    finally:
+        del sys.modules["pymysql"]
+        sys.modules.update({"pymysql": before} if before else {})
+
+    assert (of_an_engine, len(opened)) == ([], 2)
+    assert by_itself == raw == ["it uses the database driver by itself"]
 
 
 def test_what_changes_while_env_py_runs_is_not_recorded_as_what_it_has_read(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ Python tells an audit hook of every file that is opened and every folder that is
 and of sockets that are connected, whoever does it. The hook cannot be removed again: it is registered once, by a run
 that enters env.py, and returns at once while no `InputRecorder` is active. Statements come from `EnvironmentSessions`.
 
-Not seen: what C code reads by itself (a driver its certificates), whether a file exists, the time of day.
+`unheard` tells of what Python does not. Not seen: what C code reads by itself (a driver its certificates), the time of
+day.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from functools import cache
 from typing import Any
 
 from lockgate.runner.database.connection import is_own_thread, own_work
+from lockgate.runner.entry.unheard import listening
 from lockgate.runner.revisions.inputs import LARGEST, Inputs, digest_of_folder, is_metadata
 from lockgate.runner.sql.lexer import without_comments, without_literals
 
@@ -68,6 +70,7 @@ class InputRecorder:
         self._written: set[str] = set()
         self._connected: set[tuple[Any, ...]] = set()
         self._paused = self._alembic = 0
+        self._unheard = contextlib.ExitStack()
         self.work: dict[str, None] = {}
         """What env.py does besides its revisions, in words; the fast path would leave it out."""
 
@@ -75,10 +78,12 @@ class InputRecorder:
         """Begin to record."""
         _register()
         _active.append(self)
+        self._unheard.enter_context(listening(self._missed, self._uses_driver))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop recording."""
+        self._unheard.close()
         _active.remove(self)
 
     @contextlib.contextmanager
@@ -175,6 +180,17 @@ class InputRecorder:
         self._written.add(name)
         if not flags & os.O_APPEND and not name.startswith(_temporary()):  # what is appended to is a log
             self.work[f"it writes the file {os.path.basename(name)}"] = None
+
+    def _missed(self, path: Any) -> None:
+        """Take note of a file that was looked for and is not there: the next run may find it."""
+        if self not in _active or self._paused or is_own_thread():
+            return
+        with contextlib.suppress(Exception):
+            self._opened(path, os.O_RDONLY)
+
+    def _uses_driver(self) -> None:
+        if not self._alembic and not self._paused:
+            self.work["it uses the database driver by itself"] = None
 
     def _has_listed(self, path: Any) -> None:
         name = _absolute("." if path is None else path)

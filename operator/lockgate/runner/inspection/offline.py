@@ -19,8 +19,9 @@ from sqlalchemy.engine.url import URL, make_url
 
 from lockgate.errors import DatabaseUnreachable, LockgateError
 from lockgate.runner.database import outcome
+from lockgate.runner.database.backends import backend_of
 from lockgate.runner.database.dbapi import dbapi_of
-from lockgate.runner.entry.arrival import in_own_transaction, translated_schema
+from lockgate.runner.entry.arrival import asking, in_own_transaction, translated_schema
 from lockgate.runner.entry.entering import enter
 from lockgate.runner.entry.isolation import isolated
 from lockgate.runner.entry.read_only import only_reading
@@ -33,6 +34,7 @@ from lockgate.runner.sql.values import masked_plan
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
+    from sqlalchemy.engine import Connection
 
 __all__ = ["Planned", "Rendering", "place"]
 
@@ -119,6 +121,7 @@ class Rendering:
             self.has_begun |= connection.in_transaction()
             with in_own_transaction(connection):
                 self.begins = is_in_transaction(dbapi_of(connection))
+                schema = _schema_there(connection, schema, table)
         rows = self._look(target, schema, table)
         return {
             "output_buffer": self._buffer,
@@ -184,6 +187,12 @@ class Rendering:
             at = f", at {self._place}" if self._place else ""
             return f"its SQL cannot be shown: {self._withheld[0]}{at}, which a plan does not let it do"
         return f"cannot be rendered without a database: {self._failed}"
+
+
+def _schema_there(connection: Connection, schema: str, table: str) -> str:
+    """Return the schema in which env.py's own session finds the table: it may have set its search_path."""
+    backend = backend_of(connection.dialect.name)
+    return backend.facts(asking(connection), schema or None, table).schema if backend.keeps_history else schema
 
 
 def place(url: URL) -> tuple[object, ...]:
