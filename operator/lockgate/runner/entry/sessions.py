@@ -64,7 +64,7 @@ def is_patient(statement: str) -> bool:
 def _may_lift(statement: str) -> bool:
     """Return whether another time-out for locks may count now; a long statement is not searched without a reason."""
     lower = statement.lower()
-    return any(word in lower for word in ("timeout", "reset", "discard")) and bool(_LIFTS.search(statement))
+    return ("timeout" in lower or "reset" in lower or "discard" in lower) and bool(_LIFTS.search(statement))
 
 
 class Statement(NamedTuple):

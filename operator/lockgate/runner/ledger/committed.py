@@ -23,6 +23,7 @@ __all__ = [
     "commits_by_itself",
     "commits_inside",
     "fails_within",
+    "is_autonomous",
     "is_in_transaction",
     "is_repeatable",
     "only_reads",
@@ -106,13 +107,18 @@ def fails_within(connection: Any) -> bool:
 
 def commits_by_itself(connection: Any) -> bool:
     """Ask a DBAPI connection whether its next statement is committed as it ends."""
+    return is_autonomous(connection, is_in_transaction(connection))
+
+
+def is_autonomous(connection: Any, is_inside: bool | None) -> bool:
+    """Return the same where it is known whether a transaction is open; each answer of a driver takes time."""
     if getattr(connection, "autocommit", False):
-        return is_in_transaction(connection) is not True
+        return is_inside is not True
     # After a COMMIT statement, psycopg2 and SQLAlchemy's adapter for asyncpg believe in the transaction that is over.
     believes = getattr(connection, "status", None) == PSYCOPG2_BEGUN or bool(
         getattr(connection, "_started", getattr(connection, "_transaction", None))
     )
-    return believes and is_in_transaction(connection) is False
+    return believes and is_inside is False
 
 
 PSYCOPG2_BEGUN = 2

@@ -15,7 +15,14 @@ from lockgate.errors import HalfApplied
 from lockgate.runner.database.backends import backend_of, kind_of
 from lockgate.runner.database.dbapi import dbapi_of, raw
 from lockgate.runner.database.privileges import MAY_KEEP
-from lockgate.runner.ledger.committed import Ledger, commits_by_itself, commits_inside, is_in_transaction, is_repeatable
+from lockgate.runner.ledger.committed import (
+    Ledger,
+    commits_by_itself,
+    commits_inside,
+    is_autonomous,
+    is_in_transaction,
+    is_repeatable,
+)
 from lockgate.runner.ledger.half_applied import by_hand
 from lockgate.runner.ledger.implicit_commits import Follower, keeps_statements
 from lockgate.runner.ledger.resumption import (
@@ -150,6 +157,7 @@ class Journal:
             return
         dbapi = dbapi_of(connection)
         key, kept = id(dbapi), self._running.pop(id(dbapi), None)
+        within = is_in_transaction(dbapi)
         if kept is not None:
             # What the revision has read may be different once this is committed, and nobody can read it as it was.
             goes_by = cursor.description is not None or (self._ledger.has_read and not is_harmless(statement))
@@ -158,9 +166,10 @@ class Journal:
                 self._record(dbapi, (kept,))
                 raw(dbapi, "COMMIT")
                 self._wrapped.discard(key)
-            elif commits_by_itself(dbapi) or commits_inside(statement):
+                within = is_in_transaction(dbapi)
+            elif is_autonomous(dbapi, within) or commits_inside(statement):
                 self._record(dbapi, (kept,))
-        within = is_in_transaction(dbapi)
+                within = is_in_transaction(dbapi)
         if within is None:
             within = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
         self._ledger.ran(key, statement, kept, in_transaction=within)

@@ -89,8 +89,14 @@ def digest(salt: str, statement: str, parameters: Any) -> str:
     return total.hexdigest()
 
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+"""Types of most parameters: they are told from containers without asking four times."""
+
+
 def _feed(total: Any, value: Any) -> None:
-    if isinstance(value, Mapping):
+    if type(value) in _PLAIN:
+        total.update(f"{value!r},".encode("utf-8", "backslashreplace"))
+    elif isinstance(value, (dict, Mapping)):
         for name in value:
             _feed(total, (name, value[name]))
     elif isinstance(value, (list, tuple)):
