@@ -49,3 +49,26 @@ def test_a_revision_its_version_and_its_history_are_one_transaction(style, drive
     (made,) = database.rows("SELECT DISTINCT xmin::text FROM items")
     assert database.rows("SELECT xmin::text FROM alembic_version") == [made]
     assert database.rows(f"SELECT xmin::text FROM lockgate.history WHERE revision = '{last}'") == [made]
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        ("sync", [("r2", "off"), ("r3", "off"), ("r4", "on")]),
+        ("engine_begin", [("t2", "on"), ("t3", "on")]),
+    ],
+)
+def test_only_a_commit_behind_which_another_follows_does_not_wait_for_the_disk(style, expected, project, run, database):
+    folder = project(style)
+    assert run(folder, "migrate", "--target", expected[0][0].replace("2", "1")).code == 0
+    database.rows("CREATE TABLE waits (revision text, setting text)")
+    database.rows(
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO waits VALUES (NEW.revision, current_setting('synchronous_commit')); RETURN NEW; END $$"
+    )
+    database.rows("CREATE TRIGGER note AFTER INSERT ON lockgate.history FOR EACH ROW EXECUTE FUNCTION note()")
+
+    result = run(folder)
+
+    assert result.code == 0, result.output
+    assert database.rows("SELECT revision, setting FROM waits ORDER BY revision") == expected

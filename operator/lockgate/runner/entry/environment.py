@@ -284,7 +284,8 @@ class EnvironmentEntry:
         # Below SQLAlchemy, for which each of these would be a statement that it has not seen yet.
         arrival, dbapi = seen.arrival, dbapi_of(connection)
         ask = asking(dbapi)
-        look = arrival.backend.look_again(ask, arrival.fence, following, arrival.name)
+        commits_more = bool(seen.following) and seen.transactions is not None and not seen.transactions.stays_open
+        look = arrival.backend.look_again(ask, arrival.fence, following, arrival.name, commits_more=commits_more)
         seen.is_prepared = look.is_prepared
         if not look.fenced:
             self.refusal = self._without_fence(seen, arrival.backend.session_of(ask), connection.info)
@@ -304,7 +305,8 @@ class EnvironmentEntry:
         assert context.connection is not None  # noqa: S101  # a revision ran over it
         arrival, ask = seen.arrival, asking(dbapi_of(context.connection))
         try:
-            look = arrival.backend.look_again(ask, arrival.fence, self._sessions.settings, arrival.name)
+            settings = self._sessions.settings
+            look = arrival.backend.look_again(ask, arrival.fence, settings, arrival.name, commits_more=False)
         except Exception:  # in a failed transaction the commit is a rollback
             return
         if not look.fenced:

@@ -126,10 +126,11 @@ class Backend(Protocol):
     def fence(self, ask: Ask, key: Key) -> Lock:
         """Return the fence, on env.py's session."""
 
-    def look_again(self, ask: Ask, key: Key, following: Settings, name: str) -> Look:
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str, *, commits_more: bool) -> Look:
         """Look before a commit; where that costs nothing, name the session for the revision that follows.
 
-        ``key`` is the fence, ``name`` the version table as in `Facts`.
+        ``key`` is the fence, ``name`` the version table as in `Facts`. ``commits_more``: another commit of this session
+        follows, so this one need not wait for the disk: the last one makes all of them durable.
         """
 
     def release(self, ask: Ask, key: Key) -> None:

@@ -142,7 +142,7 @@ class MySQL(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return NamedLock(ask, str(key))
 
-    def look_again(self, ask: Ask, key: Key, following: Settings, name: str) -> Look:
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str, *, commits_more: bool) -> Look:
         return Look(NamedLock(ask, str(key)).is_held())
 
     def release(self, ask: Ask, key: Key) -> None:

@@ -43,6 +43,9 @@ _FACTS = (
     " CASE pg_client_encoding() WHEN 'UTF8' THEN getdatabaseencoding() ELSE pg_client_encoding() END, current_user,"
     f" coalesce({_schema_of('CAST(:name AS text)')}, CAST(:schema AS text), current_schema(), 'public') AS found"
 )
+_UNHURRIED = "set_config('synchronous_commit', 'off', true)"
+"""SQL: lets this transaction's commit return before it is on disk. What a crash of the server loses of it is the end of
+the history, in order and whole, as it is all of it where Alembic commits once. PostgreSQL's manual, 30.4."""
 _RELATION = (
     "SELECT count(*) FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
     " WHERE c.oid = to_regclass(CAST(:name AS text)) AND strpos(CAST(:kinds AS text), CAST(c.relkind AS text)) > 0"
@@ -150,13 +153,13 @@ class PostgreSQL(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return AdvisoryLock(ask, int(key))
 
-    def look_again(self, ask: Ask, key: Key, following: Settings, name: str) -> Look:
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str, *, commits_more: bool) -> Look:
         # The rights are asked for again: a revision may have SET ROLE.
         question = (
             f"SELECT ({holds(int(key))}) AS fenced, {MAY_WRITE} AS writes, {MAY_KEEP} AS keeps,"
-            f" {_schema_of(literal(name))} AS place"
+            f" {_schema_of(literal(name))} AS place, {_UNHURRIED if commits_more else 'NULL'} AS durable"
         )
-        fenced, may_write, may_keep, schema, _, *found = ask(f"{question}, {named_and_read(following)}")[0]
+        fenced, may_write, may_keep, schema, _, _, *found = ask(f"{question}, {named_and_read(following)}")[0]
         return Look(bool(fenced), bool(may_write), bool(may_keep), is_kept(following, found), schema or "")
 
     def release(self, ask: Ask, key: Key) -> None:

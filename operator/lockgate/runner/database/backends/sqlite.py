@@ -100,7 +100,7 @@ class SQLite(Backend):
     def fence(self, ask: Ask, key: Key) -> Lock:
         return FileLock(str(key), _mine("lockgate"))
 
-    def look_again(self, ask: Ask, key: Key, following: Settings, name: str) -> Look:
+    def look_again(self, ask: Ask, key: Key, following: Settings, name: str, *, commits_more: bool) -> Look:
         return Look(FileLock(str(key), _mine("lockgate")).is_held())
 
     def release(self, ask: Ask, key: Key) -> None:
