@@ -7,6 +7,7 @@ standard_conforming_strings as it is by default, and MySQL's without NO_BACKSLAS
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -34,40 +35,52 @@ class Token(NamedTuple):
     text: str
 
 
-_LETTER = r"A-Za-z_\x80-\U0010ffff"
-_WORD = rf"[{_LETTER}][{_LETTER}0-9$]*"
+# As what they are not: a class that names all letters of Unicode takes long to compile.
+_LETTER = r"[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f]"
+_LETTER_OR_DIGIT = r"[^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]"
+_IN_WORD = r"[^\x00-\x23\x25-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]"
+"""A letter, a digit or a dollar."""
+_IN_WORD_OR_QUOTE = r"[^\x00-\x21\x23\x25\x28-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]"
+"""The same, or a quote, or the & of U&'..'."""
+_HARMLESS = r"[\x00-\x21%&(-,.:-@\\-^{-\x7f]"
+"""What is in no word, and begins nothing."""
+_WORD = rf"{_LETTER}{_IN_WORD}*"
 _PLAIN = r"'[^']*(?:''[^']*)*(?:'|\Z)"
 _ESCAPED = r"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\\?\Z)"
 _DOUBLE = r'"[^"]*(?:""[^"]*)*(?:"|\Z)'
 _DOUBLE_ESCAPED = r'"[^"\\]*(?:(?:\\.|"")[^"\\]*)*(?:"|\\?\Z)'
 _BACKQUOTED = r"`[^`]*(?:``[^`]*)*(?:`|\Z)"
 # Words are read whole, for the dollars in them and for the E before a quote; whatever follows them cannot be a letter.
-_RUN = rf"(?:[^'\"$/\-0-9`#\[{_LETTER}]+|{_WORD}(?![{_LETTER}0-9$'\"&])|[0-9]+(?![0-9])){{1,500}}"
+_RUN = rf"(?:{_HARMLESS}+|{_WORD}(?!{_IN_WORD_OR_QUOTE})|[0-9]+(?![0-9])){{1,500}}"
 
-_POSTGRESQL = re.compile(
+_POSTGRESQL = (
     rf"(?P<code>{_RUN})"
     rf"|(?P<escaped>[eE]{_ESCAPED})|(?P<plain>(?:[bBxXnN]|[uU]&)?{_PLAIN})|(?P<name>(?:[uU]&)?{_DOUBLE})"
-    rf"|(?P<dollar>\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$)|(?P<line>--[^\n\r]*)|(?P<block>/\*)|(?P<other>{_WORD}|\$[0-9]+|.)",
-    re.DOTALL,
+    rf"|(?P<dollar>\$(?:{_LETTER}{_LETTER_OR_DIGIT}*)?\$)|(?P<line>--[^\n\r]*)|(?P<block>/\*)"
+    rf"|(?P<other>{_WORD}|\$[0-9]+|.)"
 )
-_MYSQL = re.compile(
+_MYSQL = (
     rf"(?P<code>{_RUN})"
-    rf"|(?P<plain>[nN]?{_ESCAPED}|{_DOUBLE_ESCAPED})|(?P<name>{_BACKQUOTED})|(?P<line>#[^\n]*|--(?=[\s\x00-\x1f]|\Z)[^\n]*)"
-    rf"|(?P<other>/\*M?!(?:[0-9]{{5,6}})?)|(?P<block>/\*)|(?P<rest>{_WORD}|.)",
-    re.DOTALL,
+    rf"|(?P<plain>[nN]?{_ESCAPED}|{_DOUBLE_ESCAPED})|(?P<name>{_BACKQUOTED})"
+    r"|(?P<line>#[^\n]*|--(?=[\s\x00-\x1f]|\Z)[^\n]*)|(?P<comment>/\*M?!(?:[0-9]{5,6})?)|(?P<block>/\*)"
+    rf"|(?P<other>{_WORD}|.)"
 )
-_SQLITE = re.compile(
+_SQLITE = (
     rf"(?P<code>{_RUN})"
     rf"|(?P<plain>[xX]?{_PLAIN})|(?P<name>{_DOUBLE}|{_BACKQUOTED}|\[[^\]]*(?:\]|\Z))|(?P<line>--[^\n]*)|(?P<block>/\*)"
-    rf"|(?P<other>{_WORD}|.)",
-    re.DOTALL,
+    rf"|(?P<other>{_WORD}|.)"
 )
-_PATTERNS = {"postgresql": _POSTGRESQL, "mysql": _MYSQL, "mariadb": _MYSQL, "sqlite": _SQLITE}
+_TOKENS = {"mysql": _MYSQL, "mariadb": _MYSQL, "sqlite": _SQLITE}
 _QUOTING = re.compile(r"['\"$`#\[]|--|/\*")
 _KINDS = {"escaped": LITERAL, "plain": LITERAL, "name": NAME, "line": COMMENT}
 _NESTED = re.compile(r"/\*|\*/")
 _BLANKS = re.compile(r"[ \t\n\r\f\v]+|--[^\n\r]*")
 _CONTINUED = {"escaped": re.compile(_ESCAPED, re.DOTALL), "plain": re.compile(_PLAIN, re.DOTALL)}
+
+
+@functools.cache  # most processes read the SQL of one database, and many of none
+def _pattern(dialect: str) -> re.Pattern[str]:
+    return re.compile(_TOKENS.get(dialect, _POSTGRESQL), re.DOTALL)
 
 
 def tokens(text: str, dialect: str = "postgresql") -> Iterator[Token]:
@@ -77,7 +90,7 @@ def tokens(text: str, dialect: str = "postgresql") -> Iterator[Token]:
             yield Token(CODE, text)
         return
     begun = 0
-    for kind, start, end in _spans(text, _PATTERNS.get(dialect, _POSTGRESQL)):
+    for kind, start, end in _spans(text, dialect):
         if kind == CODE:
             continue
         if start > begun:
@@ -88,7 +101,8 @@ def tokens(text: str, dialect: str = "postgresql") -> Iterator[Token]:
         yield Token(CODE, text[begun:])
 
 
-def _spans(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, int]]:
+def _spans(text: str, dialect: str) -> Iterator[tuple[str, int, int]]:
+    pattern, is_postgresql = _pattern(dialect), dialect not in _TOKENS
     position, length = 0, len(text)
     while position < length:
         found = pattern.match(text, position)
@@ -98,8 +112,8 @@ def _spans(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, int]
         if group == "dollar":
             kind, end = LITERAL, _end_of(text, found["dollar"], end)
         elif group == "block":
-            kind, end = COMMENT, _end_of_comment(text, end, nested=pattern is _POSTGRESQL)
-        elif kind == LITERAL and pattern is _POSTGRESQL:
+            kind, end = COMMENT, _end_of_comment(text, end, nested=is_postgresql)
+        elif kind == LITERAL and is_postgresql:
             end = _end_of_continued(text, end, _CONTINUED[group])
         yield kind, start, end
         position = end
