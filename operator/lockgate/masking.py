@@ -8,6 +8,7 @@ a cut, would not be recognised.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 __all__ = ["MASK", "SECRET_NAME", "masked"]
 
@@ -20,24 +21,37 @@ NAMES = (
 SECRET_NAME = f"(?:{'|'.join(NAMES)})"
 """Regular expression: what the name of a secret contains."""
 
+
+class _Pattern:
+    """A regular expression that is compiled when it is first needed: most processes have nothing to mask."""
+
+    def __init__(self, text: str, flags: int = 0) -> None:
+        self._text, self._flags = text, flags
+
+    @cached_property
+    def compiled(self) -> re.Pattern[str]:
+        """The compiled expression."""
+        return re.compile(self._text, self._flags)
+
+
 # None of these begins with a repetition, nor has one without a bound inside a word, and where the end of a value is
 # looked for, the end of the text is one: a word of megabytes must not take the square of its length.
 _QUOTED = r"\\?(?:\"[^\"\\]*(?:\\.[^\"\\]*)*(?:\"|\\?\Z)|'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\\?\Z))"
 """A value in quotes, as JSON, Python and the connection strings of libpq write it."""
-_ASSIGNMENT = re.compile(
+_ASSIGNMENT = _Pattern(
     rf"(?P<before>{SECRET_NAME}(?!\w{{0,60}}(?:Error|Exception)\b)\w{{0,60}}\\?[\"']?\s{{0,99}}(?:=>|[=:])\s{{0,99}})(?:{_QUOTED}|[^\s&,;'\")\]}}]+)",
     re.IGNORECASE | re.DOTALL,
 )
-_OPTION = re.compile(
+_OPTION = _Pattern(
     rf"(?P<before>\s--?[\w-]{{0,60}}{SECRET_NAME}[\w-]{{0,60}}\s{{1,9}})(?:{_QUOTED}|[^\s'\"-][^\s'\"]*)",
     re.IGNORECASE | re.DOTALL,
 )
-_SHORT_OPTION = re.compile(
+_SHORT_OPTION = _Pattern(
     r"(?P<before>\b(?:mysql|mariadb)[\w-]{0,20}[^\n]{0,200}?\s-p|\bcurl\b[^\n]{0,200}?\s(?:-u|--user)[\s=]{0,9}[^\s:]{1,99}:)"
     r"[^\s'\"]+",
     re.IGNORECASE,
 )
-_HEADER = re.compile(
+_HEADER = _Pattern(
     r"(?P<before>\bauthorization[\"']?\s{0,9}[:=]\s{0,9}[\"']?(?:(?:basic|bearer|digest|token|negotiate|apikey)\s{1,9})?)[^\s,;'\"]+"
     r"|(?P<bearer>\bbearer\s{1,9})[\w.~+/=-]{16,}",
     re.IGNORECASE,
@@ -47,7 +61,7 @@ _GAP = r"(?:\s{0,99}(?:/\*[^*]{0,99}\*/|--[^\n]{0,99}\n)){0,9}\s{0,99}"
 _SQL_PLAIN = r"'[^']*(?:''[^']*)*(?:'|\Z)"
 _SQL_ESCAPED = r"'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\\?\Z)"
 _SQL_LITERALS = tuple(
-    re.compile(literal, re.IGNORECASE | re.DOTALL)
+    _Pattern(literal, re.IGNORECASE | re.DOTALL)
     for literal in (
         rf"(?:[en]|u&)?{_SQL_PLAIN}(?:{_GAP}{_SQL_PLAIN}){{0,99}}",
         rf"(?:[en]|u&)?{_SQL_ESCAPED}(?:{_GAP}{_SQL_ESCAPED}){{0,99}}",
@@ -56,36 +70,36 @@ _SQL_LITERALS = tuple(
     )
 )
 """Whether a backslash escapes is not known here: of the ends that a literal can have, the last one counts."""
-_SQL_PASSWORD = re.compile(
+_SQL_PASSWORD = _Pattern(
     rf"(?<![\w'\"])(?:PASSWORD|IDENTIFIED{_GAP}BY"
     rf"|IDENTIFIED{_GAP}(?:WITH|VIA)\s{{1,99}}[\w'\"`]{{1,60}}\s{{1,99}}(?:AS|BY|USING)){_GAP}(?=(?:[en]|u&)?['\"$])",
     re.IGNORECASE,
 )
-_ROLE_PASSWORD = re.compile(
+_ROLE_PASSWORD = _Pattern(
     r"(?P<before>\b(?:CREATE|ALTER)\s{1,99}(?:ROLE|USER)\s[^;'\"$]{1,500}?\bPASSWORD\s{1,99})(?!NULL\b)[^\s'\"$;*]+",
     re.IGNORECASE,
 )
 """A password that somebody forgot to quote, which makes a syntax error."""
-_WEB_QUERY = re.compile(r"(?P<before>https?://[^\s?'\"]{1,500}\?)(?!\*)[^\s'\"]+", re.IGNORECASE)
-_URL_END = re.compile(r"\s")
+_WEB_QUERY = _Pattern(r"(?P<before>https?://[^\s?'\"]{1,500}\?)(?!\*)[^\s'\"]+", re.IGNORECASE)
+_URL_END = _Pattern(r"\s")
 
-_PARAMETERS = re.compile(r"(?P<before>\[parameters: ).*?(?:(?=\](?:\s{0,9}\(Background|\n|\Z))|\Z)", re.DOTALL)
+_PARAMETERS = _Pattern(r"(?P<before>\[parameters: ).*?(?:(?=\](?:\s{0,9}\(Background|\n|\Z))|\Z)", re.DOTALL)
 """How SQLAlchemy shows the parameters of a statement."""
-_STATEMENT = re.compile(r"\[SQL: .*?(?:(?=\]\s{0,9}(?:\[parameters|\(Background|\n|\Z))|\Z)", re.DOTALL)
-_ANY_LITERAL = re.compile(r"(?=['$])")
+_STATEMENT = _Pattern(r"\[SQL: .*?(?:(?=\]\s{0,9}(?:\[parameters|\(Background|\n|\Z))|\Z)", re.DOTALL)
+_ANY_LITERAL = _Pattern(r"(?=['$])")
 """How it shows the statement."""
-_DETAIL = re.compile(r"(?P<before>\b(?:DETAIL|CONTEXT|STATEMENT|LINE \d{1,9}): {1,9})[^\n]+")
+_DETAIL = _Pattern(r"(?P<before>\b(?:DETAIL|CONTEXT|STATEMENT|LINE \d{1,9}): {1,9})[^\n]+")
 """Where PostgreSQL's drivers show values of a row, or the statement."""
-_ROW = re.compile(
+_ROW = _Pattern(
     r"(?P<before>\bFailing row contains |\([^()\n]{1,500}\)="
     r"|\binvalid (?:input (?:syntax |value )?|literal )for [^:\n]{1,200}: "
     r"|\bcould not convert string to \w{1,20}: |\bInvalid isoformat string: )"
     r"(?:\([^\n]*\)|\([^\n]*|\"[^\n]*\"|\"[^\n]*|'[^\n]*'|'[^\n]*)"
 )
 """Where PostgreSQL and Python quote a value."""
-_SUSPECT = re.compile(rf"://|{SECRET_NAME}|identified|authorization|bearer|mysql|mariadb|curl\b", re.IGNORECASE)
+_SUSPECT = _Pattern(rf"://|{SECRET_NAME}|identified|authorization|bearer|mysql|mariadb|curl\b", re.IGNORECASE)
 """What each of the first contains, and most texts do not."""
-_SUSPECT_ERROR = re.compile(
+_SUSPECT_ERROR = _Pattern(
     r"\[SQL: |\[parameters: |DETAIL: |CONTEXT: |STATEMENT: |LINE \d|Failing row|\)=\("
     r"|invalid (?:input|literal)|could not convert|Invalid iso"
 )
@@ -93,29 +107,29 @@ _SUSPECT_ERROR = re.compile(
 
 def masked(text: str) -> str:
     """Return the text with `MASK` in the place of whatever is likely to be a secret."""
-    if _SUSPECT.search(text):
+    if _SUSPECT.compiled.search(text):
         text = _without_literals(_without_users(text), _SQL_PASSWORD)
         for pattern in (_WEB_QUERY, _ROLE_PASSWORD, _OPTION, _SHORT_OPTION, _HEADER, _ASSIGNMENT):
-            text = pattern.sub(_masked_value, text)
-    if _SUSPECT_ERROR.search(text):
-        text = _STATEMENT.sub(lambda found: _without_literals(found[0], _ANY_LITERAL), text)
+            text = pattern.compiled.sub(_masked_value, text)
+    if _SUSPECT_ERROR.compiled.search(text):
+        text = _STATEMENT.compiled.sub(lambda found: _without_literals(found[0], _ANY_LITERAL), text)
         for pattern in (_PARAMETERS, _DETAIL, _ROW):
-            text = pattern.sub(_masked_value, text)
+            text = pattern.compiled.sub(_masked_value, text)
     return text
 
 
 def _masked_value(found: re.Match[str]) -> str:
     before = next(text for text in found.groups() if text is not None)
-    return f"{before}({MASK})" if found.re is _ROW and not before.endswith(": ") else f"{before}{MASK}"
+    return f"{before}({MASK})" if found.re is _ROW.compiled and not before.endswith(": ") else f"{before}{MASK}"
 
 
-def _without_literals(text: str, before: re.Pattern[str]) -> str:
+def _without_literals(text: str, before: _Pattern) -> str:
     """Mask each literal of SQL that stands behind what ``before`` finds."""
     parts, position = [], 0
-    for found in before.finditer(text):
+    for found in before.compiled.finditer(text):
         if found.start() < position:
             continue
-        ends = [literal.end() for kind in _SQL_LITERALS if (literal := kind.match(text, found.end()))]
+        ends = [literal.end() for kind in _SQL_LITERALS if (literal := kind.compiled.match(text, found.end()))]
         if ends:
             parts += [text[position : found.end()], f"'{MASK}'"]
             position = max(ends)
@@ -127,7 +141,7 @@ def _without_users(text: str) -> str:
     parts, position = [], 0
     while (start := text.find("://", position)) >= 0:
         start += 3
-        ended = _URL_END.search(text, start)
+        ended = _URL_END.compiled.search(text, start)
         end = ended.start() if ended else len(text)
         at = text.rfind("@", start, _closing_quote(text, start, end))
         parts.append(text[position:start])

@@ -6,8 +6,17 @@ import pytest
 
 from lockgate.runner.ledger.committed import Ledger, is_repeatable, only_reads
 from lockgate.runner.ledger.index_work import index_work
-from lockgate.runner.ledger.resumption import fails_whole, fits_transaction, instead, is_harmless, obstacle, proof, same
-from lockgate.runner.records.statements import DONE, STARTED, Kept, Part, digest, kept_statements, upsert
+from lockgate.runner.ledger.resumption import (
+    fails_whole,
+    fits_transaction,
+    instead,
+    is_harmless,
+    is_undone_unseen,
+    obstacle,
+    proof,
+    same,
+)
+from lockgate.runner.records.statements import DONE, STARTED, Kept, Part, digest, kept_statements, shortened, upsert
 
 
 @pytest.fixture
@@ -284,3 +293,22 @@ def test_what_is_read_belongs_to_one_version_table():
     found = kept_statements(lambda _: rows, "s.v")
 
     assert found == {Part("s.v", "a"): (Kept(1, "x", row_count=1),)}
+
+
+@pytest.mark.parametrize(
+    ("other", "unseen"),
+    [
+        ("CREATE TABLE b ()", True),
+        ("DROP INDEX a_i", False),
+        ("DO $$ BEGIN EXECUTE '***'; END $$", False),
+        ("INSERT INTO words VALUES ('***')", True),
+    ],
+)
+def test_what_is_put_together_of_literals_that_are_not_kept_may_name_an_index(other, unseen):
+    built = Kept(1, "CREATE INDEX CONCURRENTLY a_i ON a (b)")
+
+    assert is_undone_unseen(built, (built, Kept(2, other))) is unseen
+
+
+def test_a_record_of_before_is_shown_without_its_literals():
+    assert shortened("ALTER ROLE a PASSWORD 'Hunter2';") == "ALTER ROLE a PASSWORD '***'"
