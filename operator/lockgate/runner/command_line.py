@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn, TextIO, cast
 
 from lockgate.errors import AlembicNotInstalled, InvalidConfiguration, LockgateError
+from lockgate.runner.fresh_process import remember_start
 from lockgate.runner.imports import begin_imports
 from lockgate.runner.invocation.arguments import read_arguments
 from lockgate.runner.invocation.completion import completion_script
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Never returns: the ``__main__`` that zipapp writes would drop a returned code.
     """
     begin_imports()
+    remember_start(os.environ)
     code = execute(sys.argv[1:] if argv is None else argv)
     left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
     if not left and "alembic" in sys.modules:

@@ -5,9 +5,11 @@ Each command's module is imported when it is called for: most of them import Ale
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 from lockgate.errors import Interrupted, LockgateError, SchemaNotReady
 from lockgate.runner.database import outcome
 from lockgate.runner.durations import spoken
+from lockgate.runner.fresh_process import LoadedTwice, can_go_on, go_on, let_signals_in, taken_over
 from lockgate.runner.interruption import Interruption, StopRequested
 from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.output.progress import Narrator
@@ -36,14 +39,19 @@ def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher
     from lockgate.runner.migration.run import Run  # noqa: PLC0415  # see the top of this file
 
     interruption = Interruption()
-    run = Run(configuration, narrator, interruption)
+    run = Run(configuration, narrator, interruption, taken_over=taken_over())
 
     def give_up() -> None:
         os._exit(publish(run.report("", _cause(interruption)), run.details))
 
     interruption.listen(cancel=lambda end: run.cancel(end=end), give_up=give_up)
-    interruption.limit(configuration.run_timeout)
+    let_signals_in()
+    interruption.limit(configuration.run_timeout, spent=time.monotonic() - run.started)
     reason, error = _end(run.execute, interruption)
+    if isinstance(error, LoadedTwice) and run.gets_on and can_go_on():
+        narrator.tell("retrying", f"{error.message} Going on in a fresh process.")
+        with contextlib.suppress(OSError):  # where the system refuses, the error is reported
+            go_on(run.handed_over())
     return publish(run.report(reason, error), run.details)
 
 

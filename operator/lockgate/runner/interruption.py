@@ -74,15 +74,18 @@ class Interruption:
                 if signal.getsignal(number) == self._handle:
                     signal.signal(number, handler)
 
-    def limit(self, seconds: float, error: LockgateError | None = None) -> None:
-        """End the run after this time, with the ``error`` of a run where no other is given; 0 means never."""
+    def limit(self, seconds: float, error: LockgateError | None = None, *, spent: float = 0.0) -> None:
+        """End the run after this time, with the ``error`` of a run where no other is given; 0 means never.
+
+        ``spent``: the part of that time which is over.
+        """
         if seconds <= 0:
             return
         error = error or RunTimeout(
             f"The run took longer than {spoken(seconds)}; what it had not committed is rolled back.",
             advice="Raise --run-timeout (spec.timeouts.run), or split the revision.",
         )
-        self._timer = threading.Timer(seconds, self._time_out, args=(error,))
+        self._timer = threading.Timer(max(seconds - spent, 0.0), self._time_out, args=(error,))
         self._timer.daemon = True
         self._timer.start()
 

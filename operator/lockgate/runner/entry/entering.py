@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lockgate.errors import LockgateError
 from lockgate.runner.database.outcome import chain, words_of
+from lockgate.runner.entry.loaded import Loaded
 from lockgate.runner.forks import end_child
 from lockgate.runner.output.alembic_log import without_steps
 
@@ -57,12 +58,24 @@ def enter(
     quiet = without_steps() if offline else contextlib.nullcontext()
     with quiet, EnvironmentContext(project.config, project.script, fn=steps, **told) as environment:
         environment.configure = functools.partial(configured, environment)  # type: ignore[method-assign]  # see above
+        loaded = Loaded.of(project.script.dir)
         try:
-            _run_env_file(project.script, has_begun)
+            _run_or_say_url(project, has_begun)
         except Exception as error:
-            if has_begun() or not _may_lack_url(error) or not project.say_url():
-                raise
-            _run_env_file(project.script, has_begun)
+            if loaded.cannot_be_again(error, has_begun=has_begun()):
+                raise loaded.twice(error, project.folders) from error
+            raise
+        finally:
+            loaded.note(env=has_begun(), revisions="_revision_map" in vars(project.script.revision_map))
+
+
+def _run_or_say_url(project: Project, has_begun: Callable[[], bool]) -> None:
+    try:
+        _run_env_file(project.script, has_begun)
+    except Exception as error:
+        if has_begun() or not _may_lack_url(error) or not project.say_url():
+            raise
+        _run_env_file(project.script, has_begun)
 
 
 def _may_lack_url(error: BaseException) -> bool:

@@ -34,6 +34,7 @@ from lockgate.runner.entry import arrival
 from lockgate.runner.entry.entering import enter
 from lockgate.runner.entry.read_only import forbid_writes
 from lockgate.runner.entry.sessions import EnvironmentSessions
+from lockgate.runner.fresh_process import LoadedTwice
 from lockgate.runner.health.check_results import listed
 from lockgate.runner.health.differences import Difference, describe
 from lockgate.runner.invocation.checks import DriftCheck
@@ -67,6 +68,8 @@ def check_drift(
     try:
         with sessions, _read_only():
             _enter(project, target, found, redact)
+    except LoadedTwice:
+        raise
     except (Exception, SystemExit) as caught:  # env.py is the user's code: sys.exit() ends it too
         if not isinstance(caught, SystemExit) or caught.code:
             found.error = found.error or caught

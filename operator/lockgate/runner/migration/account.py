@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,6 +54,8 @@ class Account:
     """(database, schema, table) of all version tables that env.py configured."""
     urls: tuple[Any, ...] = ()
     """Of the engines whose connections env.py configured."""
+    unsettled: list[tuple[tuple[str, str, str], Applied, bool]] = field(default_factory=list)
+    """Steps that an entry has done, by version table and direction (True: up), and nobody could verify yet."""
     adopted: Adopted | None = None
     transactions: str = ""
     """In which the revisions of the last entry into env.py ran."""
@@ -74,6 +76,20 @@ class Account:
     def version_tables(self) -> tuple[str, ...]:
         """The version tables, as lockgate.history calls them."""
         return tuple(f"{schema}.{table}" for _, schema, table in self.tables)
+
+    def keep_unsettled(self, entry: EnvironmentEntry) -> None:
+        """Keep what an entry has done until the version tables can be read again."""
+        for seen in entry.seen:
+            for steps, upward in ((seen.done, True), (seen.undone, False)):
+                self.unsettled += [(_identity(seen), step, upward) for step in steps]
+
+    def settle_kept(self, contained: Collection[str], table: tuple[str, str, str] | None = None) -> None:
+        """Enter what was kept of a version table, or of the only one, as far as the database has it now."""
+        for kept in [kept for kept in self.unsettled if table in (None, kept[0])]:
+            self.unsettled.remove(kept)
+            _, step, upward = kept
+            if (step.revision in contained) == upward:
+                (self.applied if upward else self.undone).append(step)
 
     def adopt(self, adopted: Adopted) -> None:
         """Take note that the version was written, and nothing applied."""
@@ -107,6 +123,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
         seen.return_to_half(contained)
         account.revisions |= contained
         account.looked_from_outside |= contained.intersection(seen.looked_from_outside)
+        account.settle_kept(contained, _identity(seen))
         account.committed_inside |= contained.intersection(seen.committed_inside)
         account.applied += [step for step in seen.done if step.revision in contained]
         account.undone += [step for step in seen.undone if step.revision not in contained]

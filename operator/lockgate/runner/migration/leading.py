@@ -23,6 +23,7 @@ from lockgate.runner.health.health_checks import baseline
 from lockgate.runner.ledger.half_applied import said_of
 from lockgate.runner.migration.attempts import lock_timeout_ms
 from lockgate.runner.migration.cancellation import end_abandoned, end_left_behind
+from lockgate.runner.migration.handover import MIGRATE, PLAN_BACK, TAKE_BACK, VERIFY
 from lockgate.runner.migration.migrate import migrate
 from lockgate.runner.migration.monitor import Monitor
 from lockgate.runner.migration.verification import VersionTables
@@ -51,19 +52,18 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
         run.warnings.append(warning)
     if run.configuration.command == "baseline":
         return "Adopted" if _adopt(run, project, connection, fingerprint) else "NothingToDo"
-    _adopt(run, project, connection, fingerprint)
+    if run.stage == MIGRATE:
+        _adopt(run, project, connection, fingerprint)
     before = run.before or baseline(connection)
     goes_back = run.configuration.command == "downgrade"
-    if goes_back:  # before anything is kept of this run: it may be refused
+    if goes_back and run.stage == MIGRATE:  # before anything is kept of this run: it may be refused
         _plan_back(run, project, connection, fingerprint)
     run.account.known_tables = count_tables(connection)
     run.before = before if warning else unverified.begin(connection, scope, before)
     if not goes_back:
-        _migrate(run, project, connection, fingerprint, Upgrade(project, run.configuration, run.narrator))
-        if run.account.is_ahead and run.configuration.downgrade == "Allow":
-            _plan_back(run, project, connection, fingerprint)
-    if run.planned:
-        _take_back(run, project, connection, fingerprint)
+        _go_forward(run, project, connection, fingerprint)
+    _go_back(run, project, connection, fingerprint)
+    run.stage = VERIFY
     if not warning and not run.account.writes_history:
         run.warnings.append(schema.OTHER_ROLE)
     run.warnings += _less_strict(connection.sslmode, run.sessions.sslmodes)
@@ -71,7 +71,8 @@ def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> s
     run.check(run.before)
     if not warning:
         unverified.end(connection, scope)
-        _remember(run, project, connection, fingerprint)
+        if run.taken_over.get("stage") != VERIFY:  # what env.py goes by has been seen in another process
+            _remember(run, project, connection, fingerprint)
         run.record_image(connection)
         if run.configuration.command == "migrate":
             _record(run, project, connection, fingerprint)
@@ -86,6 +87,28 @@ def _less_strict(own: str, of_env: Collection[str]) -> tuple[str, ...]:
         for mode in sorted(of_env)
         if is_stricter(mode, own)
     )
+
+
+def _go_forward(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    """Apply what is pending; where the database is ahead, plan what may be taken back."""
+    if run.stage == MIGRATE:
+        _migrate(run, project, connection, fingerprint, Upgrade(project, run.configuration, run.narrator))
+        if run.account.is_ahead and run.configuration.downgrade == "Allow":
+            run.stage = PLAN_BACK
+    if run.stage == PLAN_BACK:
+        _plan_back(run, project, connection, fingerprint)
+
+
+def _go_back(run: Run, project: Project, connection: OwnConnection, fingerprint: str) -> None:
+    """Take back what is planned, here or in the process that has handed over to this one."""
+    handed = () if run.planned else run.taken_over.get("planned", ())
+    if handed:
+        from lockgate.runner.entry.downgrading import Undo  # noqa: PLC0415  # see the top of this file
+
+        run.planned = tuple(Undo(**undo) for undo in handed)
+    if run.planned and run.stage != VERIFY:
+        run.stage = TAKE_BACK
+        _take_back(run, project, connection, fingerprint)
 
 
 def _reason(run: Run) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from lockgate.errors import DatabaseBusy, DatabaseUnreachable, HalfApplied, LockgateError, MigrationFailed, NoProgress
 from lockgate.runner.database import outcome
 from lockgate.runner.entry.environment import EnvironmentEntry
+from lockgate.runner.fresh_process import LoadedTwice
 from lockgate.runner.interruption import Interruption, StopRequested
 from lockgate.runner.migration.account import Account, settle
 from lockgate.runner.migration.attempts import backoff
@@ -112,7 +113,13 @@ def _attempt(
         entry.run()
     except (Exception, SystemExit, StopRequested) as caught:  # env.py is the user's code: sys.exit() ends it too
         raised = None if isinstance(caught, SystemExit) and not caught.code else caught
-    rows = _rows(project, entry, tables, raised, interruption)
+    if isinstance(raised, LoadedTwice):
+        raise raised
+    try:
+        rows = _rows(project, entry, tables, raised, interruption)
+    except DatabaseUnreachable:
+        account.keep_unsettled(entry)  # the run begins again, and looks then
+        raise
     interruption.check()
     pending = settle(entry, account, rows)
     ran = any(seen.ran for seen in entry.seen)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +27,7 @@ from lockgate.runner.database.first_connection import CONNECT_PATIENCE, connect_
 from lockgate.runner.database.lock import Holder, acquire, leader_key
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
+from lockgate.runner.fresh_process import LoadedTwice, can_go_on
 from lockgate.runner.health.health_checks import Surroundings, baseline, check_health, check_over
 from lockgate.runner.interruption import Interruption
 from lockgate.runner.invocation.checks import DriftCheck
@@ -34,6 +35,7 @@ from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.migration.account import Account, run_report
 from lockgate.runner.migration.attempts import backoff
+from lockgate.runner.migration.handover import MIGRATE, baseline_of, handed_over, take_over
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records.images import contained, record
 from lockgate.runner.records.satisfied import recall
@@ -66,7 +68,9 @@ class Run:
     started: float = field(default_factory=time.monotonic)
     started_ns: int = field(default_factory=time.time_ns)
     """The same moment, as files have it."""
-    account: Account = field(default_factory=Account)
+    taken_over: Mapping[str, Any] = field(default_factory=dict)
+    """What another process of this run has handed over."""
+    account: Account = field(init=False)
     checks: tuple[CheckResult, ...] = ()
     warnings: list[str] = field(default_factory=list)
     lock_wait: float = 0.0
@@ -80,7 +84,14 @@ class Run:
 
     def __post_init__(self) -> None:
         """Derive the session settings, which env.py's connections get and ours too."""
-        configuration = self.configuration
+        configuration, state = self.configuration, self.taken_over
+        self.account, self.before = take_over(state), baseline_of(state)
+        self.started -= state.get("seconds", 0.0)
+        self.warnings += state.get("warnings", ())
+        self.stage = self._first_stage = state.get("stage", MIGRATE)
+        self._first_attempt = self.account.attempts
+        if state:
+            self.narrator.tell("retrying", "", attempt=self.account.attempts)
         self.secrets = secrets_in(os.environ, configuration.database_env)  # env.py may change its environment
         self.settings = Settings(
             resource=configuration.resource,
@@ -128,12 +139,15 @@ class Run:
                     return self._over(connection, project, fingerprint)
                 if not database.turn_to_environment(error):
                     raise error
+            except LoadedTwice:
+                raise
             except Exception as caught:
                 # The server went away under the leader's connection, by a failover for example: begin again.
                 error = outcome.classify(caught)
                 if type(error) is not DatabaseUnreachable or self._is_last_attempt():
                     raise
                 self.account.attempts += 1
+                self.stage = MIGRATE
                 if "project" in self.__dict__:
                     self.project.forget_modules()
                 said = f"{error.message} Beginning again."
@@ -166,7 +180,7 @@ class Run:
             self.account.database = _hashed(connection.backend.identity(connection))
         try:
             if self._is_satisfied(connection, project):
-                return "NothingToDo"
+                return self._nothing_left()
             return self._lead(connection, project, fingerprint)
         finally:
             self._find_images(connection)
@@ -231,11 +245,11 @@ class Run:
             enough=lambda: self._is_satisfied(connection, project),
         )
         if waited is None:
-            return "NothingToDo"
+            return self._nothing_left()
         self.lock_wait = waited
         self.narrator.tell("leading", "", waiting_for="")
         if self._is_satisfied(connection, project):
-            return "NothingToDo"
+            return self._nothing_left()
         from lockgate.runner.migration.leading import lead  # noqa: PLC0415  # imports Alembic
 
         return lead(self, connection, scope, fingerprint)
@@ -260,7 +274,7 @@ class Run:
         assert database is not None  # noqa: S101  # execute() has set it
         surroundings = Surroundings(
             before=before,
-            built=frozenset(self.sessions.built) if "sessions" in self.__dict__ else frozenset(),
+            built=self._built,
             drift=self._check_drift,
             redact=self.narrator.redact,
         )
@@ -278,10 +292,44 @@ class Run:
                 " pods stay held until then.",
             )
 
+    @property
+    def _built(self) -> frozenset[str]:
+        """Names of the indexes that this run has built CONCURRENTLY, in earlier processes too."""
+        built = self.sessions.built if "sessions" in self.__dict__ else ()
+        return frozenset((*built, *self.taken_over.get("built", ())))
+
+    def _nothing_left(self) -> str:
+        """Return the reason of success where a run that begins again finds nothing left to do."""
+        self.account.settle_kept(self.account.revisions)
+        return "Migrated" if self.account.applied else "NothingToDo"
+
+    @property
+    def gets_on(self) -> bool:
+        """Whether this process has got further than the one before: another one will, then, and not begin for ever."""
+        return self.account.attempts > self._first_attempt or self.stage != self._first_stage
+
+    def handed_over(self) -> dict[str, Any]:
+        """Return what a fresh process has to know to go on."""
+        return handed_over(
+            self.account,
+            self.before,
+            stage=self.stage,
+            seconds=time.monotonic() - self.started,
+            lock_wait=self.taken_over.get("lock_wait", 0.0) + self.lock_wait,
+            warnings=self.warnings,
+            built=sorted(self._built),
+            planned=[undo._asdict() for undo in self.planned],
+        )
+
     def _check_drift(self, check: DriftCheck) -> CheckResult:
         from lockgate.runner.health.drift import check_drift  # noqa: PLC0415  # imports Alembic
 
-        return check_drift(check, self.project, self.configuration.target, self.sessions, self.narrator.redact)
+        try:
+            return check_drift(check, self.project, self.configuration.target, self.sessions, self.narrator.redact)
+        except LoadedTwice as error:
+            if can_go_on() and self.gets_on:
+                raise
+            return CheckResult(check.name, passed=False, message=str(error))
 
     @property
     def details(self) -> dict[str, Any]:
@@ -298,8 +346,8 @@ class Run:
             reason=reason,
             error=error,
             checks=self.checks,
-            warnings=tuple(self.warnings),
-            lock_wait=self.lock_wait,
+            warnings=tuple(dict.fromkeys(self.warnings)),
+            lock_wait=self.taken_over.get("lock_wait", 0.0) + self.lock_wait,
             seconds=time.monotonic() - self.started,
         )
 

@@ -1,0 +1,56 @@
+"""What this process has loaded of a project: env.py and its revision files, which some cannot be a second time.
+
+They define a table on a Base of the application, say, or register a metric: what they import stays as it was the first
+time. So where a later entry fails to load what an earlier one has loaded, only a fresh process can load it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alembic.util import CommandError
+
+from lockgate.errors import InvalidRevisions, LockgateError
+from lockgate.runner.database import outcome
+from lockgate.runner.fresh_process import LoadedTwice
+
+__all__ = ["Loaded"]
+
+_known: dict[str, Loaded] = {}
+
+
+@dataclass
+class Loaded:
+    """Whether env.py, and the revision files, of a folder have been loaded by an entry that is over."""
+
+    env: bool = False
+    revisions: bool = False
+
+    @staticmethod
+    def of(folder: str) -> Loaded:
+        """Return what is known of the project in this folder."""
+        return _known.setdefault(folder, Loaded())
+
+    def note(self, *, env: bool, revisions: bool) -> None:
+        """Take note of what an entry has loaded."""
+        self.env, self.revisions = self.env or env, self.revisions or revisions
+
+    def cannot_be_again(self, error: BaseException, *, has_begun: bool) -> bool:
+        """Return whether an entry has failed to load what was loaded before."""
+        if isinstance(error, InvalidRevisions):
+            # Of a target that cannot be reached, Alembic has said so; what a file raised is anything else.
+            cause = error.__cause__
+            return self.revisions and cause is not None and not isinstance(cause, CommandError)
+        if has_begun or not self.env or isinstance(error, LockgateError):
+            return False
+        return not outcome.code_of(error) and not outcome.classify(error).retryable
+
+    @staticmethod
+    def twice(error: BaseException, folders: tuple[str, ...]) -> LoadedTwice:
+        """Return the error that a fresh process can cure."""
+        raised = error.__cause__ if isinstance(error, InvalidRevisions) and error.__cause__ else error
+        return LoadedTwice(
+            f"What env.py or a revision file defines cannot be defined twice in one process"
+            f" ({outcome.brief_at(raised, folders).rstrip('.')}).",
+            advice="Define it in a module that is imported: Python loads that once.",
+        )
