@@ -45,9 +45,13 @@ def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher
         os._exit(publish(run.report("", _cause(interruption)), run.details))
 
     interruption.listen(cancel=lambda end: run.cancel(end=end), give_up=give_up)
-    let_signals_in()
     interruption.limit(configuration.run_timeout, spent=time.monotonic() - run.started)
-    reason, error = _end(run.execute, interruption)
+
+    def execute() -> str:
+        let_signals_in()
+        return run.execute()
+
+    reason, error = _end(execute, interruption)
     if isinstance(error, LoadedTwice) and run.gets_on and can_go_on():
         narrator.tell("retrying", f"{error.message} Going on in a fresh process.")
         with contextlib.suppress(OSError):  # where the system refuses, the error is reported

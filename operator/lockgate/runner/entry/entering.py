@@ -62,11 +62,11 @@ def enter(
         try:
             _run_or_say_url(project, has_begun)
         except Exception as error:
-            if loaded.cannot_be_again(error, has_begun=has_begun()):
+            if loaded.cannot_be_again(error, env=has_begun(), revisions=project.has_revisions):
                 raise loaded.twice(error, project.folders) from error
             raise
         finally:
-            loaded.note(env=has_begun(), revisions="_revision_map" in vars(project.script.revision_map))
+            loaded.note(env=has_begun(), revisions=project.has_revisions)
 
 
 def _run_or_say_url(project: Project, has_begun: Callable[[], bool]) -> None:

@@ -35,15 +35,19 @@ class Loaded:
         """Take note of what an entry has loaded."""
         self.env, self.revisions = self.env or env, self.revisions or revisions
 
-    def cannot_be_again(self, error: BaseException, *, has_begun: bool) -> bool:
-        """Return whether an entry has failed to load what was loaded before."""
+    def cannot_be_again(self, error: BaseException, *, env: bool, revisions: bool) -> bool:
+        """Return whether an entry has failed to load what was loaded before.
+
+        ``env``, ``revisions``: what this entry has loaded all the same.
+        """
+        if not ((self.env and not env) or (self.revisions and not revisions)):
+            return False
         if isinstance(error, InvalidRevisions):
             # Of a target that cannot be reached, Alembic has said so; what a file raised is anything else.
-            cause = error.__cause__
-            return self.revisions and cause is not None and not isinstance(cause, CommandError)
-        if has_begun or not self.env or isinstance(error, LockgateError):
-            return False
-        return not outcome.code_of(error) and not outcome.classify(error).retryable
+            return error.__cause__ is not None and not isinstance(error.__cause__, CommandError)
+        return not isinstance(error, LockgateError) and not (
+            outcome.code_of(error) or outcome.classify(error).retryable
+        )
 
     @staticmethod
     def twice(error: BaseException, folders: tuple[str, ...]) -> LoadedTwice:

@@ -16,6 +16,7 @@ MIGRATE, PLAN_BACK, TAKE_BACK, VERIFY = "migrate", "plan back", "take back", "ve
 """What a leader does, in this order: a fresh process goes on with the one that was under way."""
 
 _LISTS = ("current", "reached", "target", "ahead", "changed")
+_SETS = ("revisions", "committed_inside", "looked_from_outside")
 _PLAIN = ("attempts", "pending", "is_ahead", "writes_history", "is_complete", "transactions", "database")
 
 
@@ -23,8 +24,7 @@ def handed_over(account: Account, before: Baseline | None, **more: Any) -> dict[
     """Return what has been done so far, what was wrong ``before`` it, and ``more`` of the run itself; no secret."""
     return {
         **{name: getattr(account, name) for name in (*_LISTS, *_PLAIN, "tables", "adopted")},
-        "revisions": sorted(account.revisions),
-        "committed_inside": sorted(account.committed_inside),
+        **{name: sorted(getattr(account, name)) for name in _SETS},
         "applied": [asdict(step) for step in account.applied],
         "undone": [asdict(step) for step in account.undone],
         "before": None if before is None else [sorted(part) for part in before],
@@ -42,8 +42,7 @@ def take_over(state: Mapping[str, Any]) -> Account:
         **{name: state[name] for name in _PLAIN},
         "tables": tuple((database, schema, table) for database, schema, table in state["tables"]),
         "adopted": None if adopted is None else Adopted(tuple(adopted[0]), adopted[1]),
-        "revisions": set(state["revisions"]),
-        "committed_inside": set(state["committed_inside"]),
+        **{name: set(state[name]) for name in _SETS},
         "applied": [Applied(**step) for step in state["applied"]],
         "undone": [Applied(**step) for step in state["undone"]],
     }

@@ -51,6 +51,11 @@ class Project(NamedTuple):
         _set_url(self.config, self.unsaid_url)
         return True
 
+    @property
+    def has_revisions(self) -> bool:
+        """Whether the revision files are loaded: Alembic does that when it first needs them."""
+        return "_revision_map" in vars(self.script.revision_map)
+
     def forget_modules(self) -> None:
         """Load the revision files again: one that runs once more has to find its module as it was at first."""
         self.script.revision_map = RevisionMap(self.script._load_revisions)
