@@ -47,12 +47,18 @@ def migrate(configuration: Configuration, narrator: Narrator, publish: Publisher
     interruption.listen(cancel=lambda end: run.cancel(end=end), give_up=give_up)
     interruption.limit(configuration.run_timeout, spent=time.monotonic() - run.started)
 
+    loaded_twice: list[LoadedTwice] = []
+
     def execute() -> str:
         let_signals_in()
-        return run.execute()
+        try:
+            return run.execute()
+        except LoadedTwice as caught:
+            loaded_twice.append(caught)
+            raise caught.orig from caught
 
     reason, error = _end(execute, interruption)
-    if isinstance(error, LoadedTwice) and run.gets_on and can_go_on():
+    if loaded_twice and error is loaded_twice[0].orig and run.gets_on and can_go_on():
         narrator.tell("retrying", f"{error.message} Going on in a fresh process.")
         with contextlib.suppress(OSError):  # where the system refuses, the error is reported
             go_on(run.handed_over())

@@ -25,13 +25,13 @@ VARIABLE = "LOCKGATE_TAKES_OVER"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class LoadedTwice(MigrationFailed):
+class LoadedTwice(Exception):
     """What was loaded in this process once cannot be loaded in it again."""
 
-    @property
-    def reason(self) -> str:
-        """The reason of its kind: it is only reported where no fresh process helps."""
-        return MigrationFailed.__name__
+    def __init__(self, orig: MigrationFailed) -> None:
+        """Take the error that is reported where no fresh process helps."""
+        self.orig = orig
+        super().__init__(str(orig))
 
 
 class _Start(NamedTuple):

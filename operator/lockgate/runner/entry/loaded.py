@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from alembic.util import CommandError
 
-from lockgate.errors import InvalidRevisions, LockgateError
+from lockgate.errors import InvalidRevisions, LockgateError, MigrationFailed
 from lockgate.runner.database import outcome
 from lockgate.runner.fresh_process import LoadedTwice
 
@@ -53,8 +53,10 @@ class Loaded:
     def twice(error: BaseException, folders: tuple[str, ...]) -> LoadedTwice:
         """Return the error that a fresh process can cure."""
         raised = error.__cause__ if isinstance(error, InvalidRevisions) and error.__cause__ else error
+        said = outcome.brief_at(raised, folders).rstrip(".")
         return LoadedTwice(
-            f"What env.py or a revision file defines cannot be defined twice in one process"
-            f" ({outcome.brief_at(raised, folders).rstrip('.')}).",
-            advice="Define it in a module that is imported: Python loads that once.",
+            MigrationFailed(
+                f"What env.py or a revision file defines cannot be defined twice in one process ({said}).",
+                advice="Define it in a module that is imported: Python loads that once.",
+            )
         )

@@ -329,7 +329,7 @@ class Run:
         except LoadedTwice as error:
             if can_go_on() and self.gets_on:
                 raise
-            return CheckResult(check.name, passed=False, message=str(error))
+            return CheckResult(check.name, passed=False, message=str(error.orig))
 
     @property
     def details(self) -> dict[str, Any]:
