@@ -173,6 +173,23 @@ def test_a_version_row_that_was_deleted_is_missed(numbered, say, database):
     assert say(folder, "status")[1]["reason"] == "NothingToDo"
 
 
+def test_a_role_that_may_not_read_what_runs_recorded_says_so_and_claims_nothing(numbered, say, database):
+    folder = numbered("shop", 2, configure="version_table='shop_version'")
+    assert say(folder, "migrate")[0] == 0
+    role = f"looker_{os.getpid()}"
+    database.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'y7-looker-word'")
+    try:
+        url = f"postgresql+psycopg://{role}:y7-looker-word@{database.url().partition('@')[2]}"
+
+        message = say(folder, "status", url=url)[1]["message"]
+
+        assert "There is no version table alembic_version" in message
+        assert "this role may not read lockgate.history, which would tell" in message
+        assert say(folder, "wait", "--timeout", "0s", url=url)[0] == 12
+    finally:
+        database.rows(f"DROP ROLE {role}")
+
+
 def test_a_plan_is_made_for_the_schema_that_env_pys_session_is_set_to(numbered, say, database):
     database.rows("CREATE SCHEMA ann")
     folder = numbered("shop", 2)

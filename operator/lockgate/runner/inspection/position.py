@@ -71,6 +71,8 @@ class Position(NamedTuple):
     """Where the table should be by lockgate.history, if it has no row."""
     is_guess: bool = False
     """Only the configuration names this table, and env.py may configure another one."""
+    is_blind: bool = False
+    """The role may not read what Lockgate's runs have recorded."""
     elsewhere: tuple[str, ...] = ()
     """Tables of that name in other schemas, to which revisions of the project were applied."""
 
@@ -95,7 +97,8 @@ class Position(NamedTuple):
             known = ", ".join(self.elsewhere[:5])
             return f"the search_path finds no {self.table}; lockgate.history knows {known} (--version-table names one)"
         other = " (where env.py configures another one, --version-table names it)" if self.is_guess else ""
-        return f"there is no version table {self.table}{other}"
+        blind = "; this role may not read lockgate.history, which would tell" if self.is_blind else ""
+        return f"there is no version table {self.table}{other}{blind}"
 
 
 class Verdict(NamedTuple):
