@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from types import SimpleNamespace
 
 import psycopg2
@@ -139,6 +140,7 @@ def test_an_error_is_found_behind_wrappers_causes_and_groups():
         (psycopg2.ProgrammingError('invalid dsn: invalid connection option "nonsense"'), InvalidConfiguration),
         (TypeError("connect() got an unexpected keyword argument 'nonsense'"), InvalidConfiguration),
         (MemoryError(), MigrationFailed),
+        (ssl.SSLCertVerificationError("certificate verify failed"), InvalidConfiguration),
     ],
 )
 def test_a_login_that_is_refused_is_known_by_its_code_in_every_language(error, kind):

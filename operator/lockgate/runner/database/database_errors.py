@@ -10,6 +10,7 @@ from lockgate.errors import DatabaseBusy, DatabaseReadOnly, DatabaseUnreachable,
 __all__ = [
     "busy",
     "cancelled",
+    "certificate_refused",
     "login_refused",
     "no_dialect",
     "no_session_left",
@@ -40,8 +41,16 @@ def unreachable(said: str) -> DatabaseUnreachable:
     """Return the error where there is no connection, or no longer one."""
     return DatabaseUnreachable(
         f"No connection to the database: {said}.",
-        advice="Check that the database runs, that host and port in the URL are right, and that it can be reached from"
-        " here (firewall, network policy).",
+        advice="Check that the database runs, that host, port and what is said of TLS are right, and that it can be"
+        " reached from here (firewall, network policy).",
+    )
+
+
+def certificate_refused(said: str) -> InvalidConfiguration:
+    """Return the error where the certificate of a server is not one that the client accepts."""
+    return InvalidConfiguration(
+        f"The certificate of the server is not accepted: {said}.",
+        advice="Check sslrootcert, or what env.py has in its place, and the name of the host in the URL.",
     )
 
 

@@ -18,6 +18,7 @@ from lockgate.runner.database.backends import mysql_errors, sqlite_errors
 from lockgate.runner.database.database_errors import (
     busy,
     cancelled,
+    certificate_refused,
     login_refused,
     no_dialect,
     no_session_left,
@@ -268,6 +269,8 @@ def _refusal(error: BaseException, state: str, said: str, *, connecting: bool) -
         return no_dialect(said)
     if state in REFUSED_LOGIN or (connecting and state == "42501"):
         return login_refused(said)
+    if any(type(item).__name__ == "SSLCertVerificationError" for item in chain(error)):  # of asyncpg and pg8000
+        return certificate_refused(said)
     if connecting and not state and (_is_not_understood(error) or _MISSPELT.search(said)):
         return InvalidConfiguration(
             f"The driver does not take the database URL: {said}.", advice="Check what follows the ? in the URL."
