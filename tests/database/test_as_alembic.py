@@ -128,6 +128,24 @@ STYLES = {
         "        with context.begin_transaction():\n            say(connection, f'SET LOCAL search_path TO {tenant}')\n"
         f"            {RUN}"
     ),
+    "several tenants in one context": Style(
+        CONFIGURED + "    for tenant in ('public', 'tenant'):\n        with context.begin_transaction():\n"
+        f"            say(connection, f'SET LOCAL search_path TO {{tenant}}')\n            {RUN}"
+    ),
+    "a setting for the second run": Style(
+        BEGUN + f"        {RUN}        say(connection, 'SET LOCAL search_path TO tenant')\n        {RUN}"
+    ),
+    "a listener": Style(
+        ENV + "from sqlalchemy import event\n\n\n@event.listens_for(engine, 'begin')\ndef begun(connection):\n"
+        "    connection.exec_driver_sql('SET LOCAL ROLE as_alembic_owner')\n\n\n"
+        + BEGUN.removeprefix(ENV)
+        + f"        {RUN}"
+    ),
+    "autocommit": Style(
+        BEGUN.replace("connect()", "connect().execution_options(isolation_level='AUTOCOMMIT')")
+        + f"        {RUN}        {AFTER}",
+        "PerRevision",
+    ),
     "asyncio": Style(
         ASYNC.format(connect="connect", body=f"    with context.begin_transaction():\n        {RUN}        {AFTER}"),
         "PerRevision",

@@ -76,7 +76,7 @@ def test_what_ends_with_its_transaction_or_is_not_known_needs_env_pys_own(statem
 
 def test_a_transaction_that_env_py_has_begun_is_the_one_that_is_used():
     assert choose("Auto", Style(begun=True)).transactions == "AsEnvironment"
-    with pytest.raises(InvalidConfiguration, match="Nothing is applied"):
+    with pytest.raises(InvalidConfiguration, match="a transaction that it has begun itself"):
         choose("PerRevision", Style(begun=True))
 
 

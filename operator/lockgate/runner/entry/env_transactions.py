@@ -60,7 +60,7 @@ def choose(wanted: str, style: Style) -> Choice:
     why = _needs_own(style)
     if why and wanted == PER_REVISION:
         raise InvalidConfiguration(
-            f"A transaction for each revision cannot be kept: {why}. Nothing is applied.",
+            f"A transaction for each revision cannot be kept: {why}.",
             advice="Say Auto or AsEnvironment (--transactions, spec.alembic.transactions), or change env.py.",
         )
     if why:

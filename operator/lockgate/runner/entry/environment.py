@@ -134,11 +134,13 @@ class EnvironmentEntry:
             self.seen.append(seen)
             EnvironmentContext.configure(environment, connection, *args, **options)
         self._by_context[id(environment.get_context())] = seen
-        heard = self._sessions.hear(connection)
+        heard: list[str] = []
+        self._sessions.hear(connection, heard)
         seen.transactions = Transactions(
             environment.get_context(),
             lambda: tuple(heard),
             lambda style: self._about_to_run(seen, connection, options, style, heard),
+            lambda: self._sessions.hear(connection, heard),
             only_looks=self._course.only_looks,
         )
 

@@ -214,11 +214,10 @@ class EnvironmentSessions:
             if mine is not None and self._threads.get(holder) == mine and holder in self.pids:
                 self.self_block = SelfBlock(statement.pid, holder, waiting_for)
 
-    def hear(self, connection: Any) -> list[str]:
-        """Return a list that gets every statement of this connection from now on."""
-        heard: list[str] = []
-        self._heard[id(dbapi_of(connection))] = heard
-        return heard
+    def hear(self, connection: Any, heard: list[str]) -> None:
+        """Enter every statement of this connection from now on into a list."""
+        if not (connection.closed or connection.invalidated):
+            self._heard[id(dbapi_of(connection))] = heard
 
     def stop_hearing(self, connection: Any) -> None:
         """Leave that list as it is."""

@@ -27,15 +27,18 @@ class Transactions:
         context: MigrationContext,
         statements: Callable[[], tuple[str, ...]],
         decide: Callable[[Style], Choice],
+        ended: Callable[[], None],
         *,
         only_looks: bool,
     ) -> None:
         """Take what tells the ``statements`` of env.py on this connection, and what decides from its style.
 
-        ``decide`` is called before Alembic reads the version table. ``only_looks``: nothing is applied, and what env.py
-        does in the transaction that Alembic begins is rolled back.
+        ``decide`` is called before Alembic reads the version table, ``ended`` when it has run the revisions: env.py may
+        go on, for the next tenant. ``only_looks``: nothing is applied, and what env.py does in the transaction that
+        Alembic begins is rolled back.
         """
-        self._context, self._statements, self._decide, self._only_looks = context, statements, decide, only_looks
+        self._context, self._statements, self._only_looks = context, statements, only_looks
+        self._decide, self._ended = decide, ended
         self._begin, self._run = context.begin_transaction, context.run_migrations
         self._is_inside = self._was_begun = False
         self._first = 0
@@ -82,6 +85,7 @@ class Transactions:
             )
         )
         self._run(**arguments)
+        self._ended()
 
     @property
     def _is_alembics(self) -> bool:
