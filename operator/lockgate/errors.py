@@ -6,7 +6,8 @@
     ├── RetryLater                  another pod of the same Job may succeed
     │   ├── LockBusy                10  somebody else migrates, longer than we may wait
     │   ├── DatabaseUnreachable     11  no connection, or no longer one
-    │   │   └── DatabaseReadOnly    11  connected to a standby
+    │   │   ├── DatabaseReadOnly    11  connected to a standby
+    │   │   └── TooManySessions     11  the server has no session left for this role, for this database, or at all
     │   └── DatabaseBusy            12  DDL lock timeout, deadlock, serialization failure; attempts used up
     │       └── SchemaNotReady      12  `lockgate wait` ran out of time
     ├── Permanent                   the same input fails again: a human has to change something
@@ -78,6 +79,7 @@ __all__ = [
     "RunTimeout",
     "SchemaNotReady",
     "Throttled",
+    "TooManySessions",
     "TransactionPooler",
     "Unavailable",
     "UnsupportedDatabase",
@@ -123,6 +125,10 @@ class DatabaseUnreachable(RetryLater):
 
 class DatabaseReadOnly(DatabaseUnreachable):
     """The server is a standby (in recovery): it grants advisory locks but takes no DDL."""
+
+
+class TooManySessions(DatabaseUnreachable):
+    """The server takes no further session: of this role, of this database, or at all."""
 
 
 class DatabaseBusy(RetryLater):

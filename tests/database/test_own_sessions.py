@@ -72,7 +72,7 @@ with engine.connect() as connection:
 def guest(database):
     """Make a role that owns the database; return its URL, and what sets it up."""
     name = f"guest_{database.name}"
-    database.rows(f"CREATE ROLE {name} LOGIN PASSWORD 'guest'")
+    database.rows(f"CREATE ROLE {name} LOGIN PASSWORD 's3cret-guest'")
     database.rows(f"ALTER DATABASE {database.name} OWNER TO {name}")
     database.rows(f"CREATE SCHEMA shop AUTHORIZATION {name}")
     parts = urlsplit(database.url())
@@ -82,7 +82,7 @@ def guest(database):
         for setting, value in settings.items():
             if setting in known:
                 database.rows(f"ALTER ROLE {name} SET {setting} = {value if setting == 'search_path' else repr(value)}")
-        place = f"{name}:guest@{parts.hostname}:{parts.port}"
+        place = f"{name}:s3cret-guest@{parts.hostname}:{parts.port}"
         return urlunsplit(parts._replace(scheme=f"postgresql+{driver}", netloc=place))
 
     yield url
@@ -140,3 +140,26 @@ def test_a_revision_may_widen_the_version_table_however_often_it_was_read_before
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
     assert database.rows("SELECT version_num FROM alembic_version") == [("n9",)]
+
+
+def test_runs_that_wait_leave_the_sessions_of_a_role_to_the_one_that_leads(guest, written, start, database):
+    folder = written("op.execute('SELECT pg_sleep(1)')")
+    url = guest()
+    database.rows(f"ALTER ROLE guest_{database.name} CONNECTION LIMIT 2")
+
+    results = [process.end() for process in [start(folder, url=url) for _ in range(4)]]
+
+    assert [result.code for result in results] == [0] * 4, "".join(result.output for result in results)
+    assert sorted(result.reason for result in results) == ["Migrated", *["NothingToDo"] * 3]
+
+
+def test_a_role_that_may_have_one_session_is_told_how_many_a_run_needs(guest, written, run, database):
+    url = guest()
+    database.rows(f"ALTER ROLE guest_{database.name} CONNECTION LIMIT 1")
+
+    result = run(written("pass"), url=url)
+
+    assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
+    assert (
+        f"needs 2 sessions at the same time, its own and env.py's, and the role guest_{database.name}" in result.output
+    )

@@ -14,6 +14,7 @@ from lockgate.errors import (
     DriverNotInstalled,
     InvalidConfiguration,
     MigrationFailed,
+    TooManySessions,
     TransactionPooler,
     UnsupportedDatabase,
 )
@@ -148,7 +149,7 @@ class Proxied:
 
 @pytest.mark.parametrize(("sessions", "kind"), [((7,), type(None)), ((7, 7, 8), TransactionPooler)])
 def test_a_proxy_is_known_by_the_sessions_that_statements_meet(sessions, kind):
-    _, objection = backend_of("mysql").examine(Proxied(*sessions), str)
+    objection = backend_of("mysql").examine(Proxied(*sessions)).objection
 
     assert type(objection) is kind
 
@@ -159,7 +160,7 @@ def test_a_proxy_is_known_by_the_sessions_that_statements_meet(sessions, kind):
         (1205, "Lock wait timeout exceeded; try restarting transaction", DatabaseBusy),
         (1213, "Deadlock found", DatabaseBusy),
         (2013, "Lost connection to MySQL server during query", DatabaseUnreachable),
-        (1040, "Too many connections", DatabaseUnreachable),
+        (1040, "Too many connections", TooManySessions),
         (1045, "Access denied for user 'shop'", InvalidConfiguration),
         (1049, "Unknown database 'shop'", InvalidConfiguration),
         (1290, "The server is running with the --read-only option", DatabaseReadOnly),

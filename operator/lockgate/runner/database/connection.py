@@ -185,7 +185,7 @@ class Database:
     def _connect(self, way: Way, role: str) -> OwnConnection:
         settings, backend = self._settings.named(role), backend_of(_backend_name(way))
         used = way if isinstance(way, (Address, LentEngine)) else backend.own(way, role)
-        connection = OwnConnection(_open(used, backend), backend, application_name(settings), stands_in=used is not way)
+        connection = OwnConnection(_open(used, backend), backend, settings, stands_in=used is not way)
         try:
             backend.prepare_own(connection.rows, settings)
         except BaseException:
@@ -220,16 +220,25 @@ def _backend_name(way: Way) -> str:
 class OwnConnection:
     """One autocommit session; every call is one statement and over when it returns."""
 
-    def __init__(self, session: Session, backend: Backend, name: str, *, stands_in: bool) -> None:
+    def __init__(self, session: Session, backend: Backend, settings: Settings, *, stands_in: bool) -> None:
         self._session = session
+        self._settings = settings
+        self._closed = False
         self.backend = backend
-        self.name = name
-        """What it is called where the server shows such names."""
         self.stands_in = stands_in
         """It leads to an empty database, as there is none yet (SQLite): to look again, connect again."""
         self.sslmode = session.sslmode
         self.reported_pid = session.reported_pid
         """The backend's process id as said at connect, which behind a pooler is not the backend's."""
+
+    def named(self, role: str) -> str:
+        """Return what the session is called with another role, where the server shows such names."""
+        return application_name(self._settings.named(role))
+
+    def rename(self, role: str) -> None:
+        """Give the session another role from now on."""
+        self._settings = self._settings.named(role)
+        self.backend.rename(self.rows, self._settings)
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; ``:name`` in it stands for a parameter."""
@@ -255,4 +264,6 @@ class OwnConnection:
 
     def close(self) -> None:
         """End the session, and with it every session lock that it holds; never raises."""
-        self._session.close()
+        if not self._closed:
+            self._closed = True
+            self._session.close()

@@ -5,7 +5,14 @@
 
 from __future__ import annotations
 
-from lockgate.errors import DatabaseBusy, DatabaseReadOnly, DatabaseUnreachable, InvalidConfiguration, MigrationFailed
+from lockgate.errors import (
+    DatabaseBusy,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    InvalidConfiguration,
+    MigrationFailed,
+    TooManySessions,
+)
 
 __all__ = [
     "busy",
@@ -63,13 +70,13 @@ def no_dialect(said: str) -> InvalidConfiguration:
     )
 
 
-def no_session_left(said: str) -> DatabaseUnreachable:
+def no_session_left(said: str) -> TooManySessions:
     """Return the error where a server takes no further session: of this role, of this database, or at all."""
-    return DatabaseUnreachable(
+    return TooManySessions(
         f"The server takes no further session: {said}.",
-        advice="A run needs two at least, one of them env.py's, a third where an index is built CONCURRENTLY, and takes"
-        " one more to watch. Raise the CONNECTION LIMIT of the role or the database, if it has one; else end sessions"
-        " that nobody needs, or raise max_connections.",
+        advice="A run needs two at a time, its own and env.py's, and a third where it drops an invalid index. Raise the"
+        " CONNECTION LIMIT of the role or the database, if it has one, or the size of the pool; else end sessions that"
+        " nobody needs, or raise max_connections.",
     )
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from lockgate.errors import DatabaseUnreachable
+from lockgate.errors import DatabaseUnreachable, TooManySessions
 from lockgate.runner.database import outcome
 from lockgate.runner.durations import spoken
 from lockgate.runner.output.progress import Narrator
@@ -21,16 +21,22 @@ CONNECT_PATIENCE = 30.0
 T = TypeVar("T")
 
 
-def connect_patiently(connect: Callable[[], T], *, patience: float, narrator: Narrator) -> T:
-    """Return what ``connect`` does, trying again for ``patience`` seconds where the database cannot be reached."""
+def connect_patiently(
+    connect: Callable[[], T], *, patience: float, narrator: Narrator, crowded: float | None = None
+) -> T:
+    """Return what ``connect`` does, trying again for ``patience`` seconds where the database cannot be reached.
+
+    ``crowded``: seconds for which it is tried where the server has no session left.
+    """
     start, attempt = time.monotonic(), 0
     while True:
         try:
             return connect()
         except Exception as caught:
             error = outcome.classify(caught, connecting=True)
-            if not isinstance(error, DatabaseUnreachable) or time.monotonic() - start >= patience:
+            lasts = crowded if crowded is not None and isinstance(error, TooManySessions) else patience
+            if not isinstance(error, DatabaseUnreachable) or time.monotonic() - start >= lasts:
                 raise error from caught
         attempt += 1
-        narrator.tell("connecting", f"{error.message} Trying again for {spoken(patience)}.", waiting_for=error.message)
+        narrator.tell("connecting", f"{error.message} Trying again for {spoken(lasts)}.", waiting_for=error.message)
         time.sleep(min(0.5 * attempt, 3.0) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret

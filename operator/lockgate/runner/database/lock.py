@@ -34,7 +34,7 @@ from lockgate.runner.database.sql_text import THIS_DATABASE
 from lockgate.runner.durations import spoken
 from lockgate.runner.sql.values import without_values
 
-__all__ = ["AdvisoryLock", "Holder", "Lock", "acquire", "fence_key", "holds", "leader_key", "of_key"]
+__all__ = ["AdvisoryLock", "Holder", "Lock", "acquire", "fence_key", "holds", "leader_key", "lock_busy", "of_key"]
 
 Query = Callable[[str], "list[tuple[Any, ...]]"]
 
@@ -151,6 +151,15 @@ class AdvisoryLock:
         return Holder(pid, name, since or "", without_values(statement or "")[:STATEMENT_LIMIT])
 
 
+def lock_busy(holder: Holder | None, waited: float) -> LockBusy:
+    """Return the error where the lock was waited for in vain."""
+    return LockBusy(
+        f"Another process migrates this database: {holder or 'lock held'}, waited {spoken(waited)}.",
+        advice="Let it finish and try again, or wait longer (--lock-wait, spec.lock.wait). If its process is"
+        " gone, `lockgate unlock` ends its session.",
+    )
+
+
 def acquire(
     lock: Lock,
     *,
@@ -159,24 +168,17 @@ def acquire(
     sleep: Callable[[float], None],
     uniform: Callable[[float, float], float],
     waiting: Callable[[Holder | None, float], None],
-    enough: Callable[[], bool] = lambda: False,
-) -> float | None:
-    """Try and poll with jitter until the lock is ours; return the seconds that took.
+) -> float:
+    """Try and poll with jitter until the lock is ours, over the session that needs it; return the seconds that took.
 
-    ``waiting`` is told the holder after the first try that failed, and then every second. None as soon as ``enough``
-    says that what the lock was wanted for is done. LockBusy after ``wait`` seconds.
+    ``waiting`` is told the holder after the first try that failed, and then every second. LockBusy after ``wait``
+    seconds.
     """
     start, asked = clock(), -HOLDER_SECONDS
     while not lock.try_acquire():
-        if enough():
-            return None
         waited = clock() - start
         if waited >= wait:
-            raise LockBusy(
-                f"Another process migrates this database: {lock.holder() or 'lock held'}, waited {spoken(waited)}.",
-                advice="Let it finish and try again, or wait longer (--lock-wait, spec.lock.wait). If its process is"
-                " gone, `lockgate unlock` ends its session.",
-            )
+            raise lock_busy(lock.holder(), waited)
         if waited - asked >= HOLDER_SECONDS:
             asked = waited
             waiting(lock.holder(), waited)

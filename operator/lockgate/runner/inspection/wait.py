@@ -106,11 +106,10 @@ class Wait:
         """Ask once; return what is missing, or None."""
         was_open = False
         try:
-            self.connection = self.connection or database.connect("wait")
+            self.connection = database.connect("wait")
             was_open = True
             positions, known = self._read(self.connection, project)
-            if self.connection.stands_in:
-                self._close()
+            self._close()  # between two looks the migration may need every session that there is
         except Exception as caught:
             self._close()
             error = outcome.classify(caught, connecting=not was_open)

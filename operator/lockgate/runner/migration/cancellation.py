@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 
-from lockgate.runner.database.connection import Database
+from lockgate.runner.database.connection import Database, OwnConnection
 from lockgate.runner.entry.sessions import EnvironmentSessions
 
 __all__ = ["cancel_sessions", "end_abandoned", "end_left_behind"]
 
 
-def cancel_sessions(database: Database | None, sessions: EnvironmentSessions, *, end: bool) -> None:
-    """Cancel the running statements of env.py's sessions, or end the sessions; never raises."""
+def cancel_sessions(
+    database: Database | None,
+    sessions: EnvironmentSessions,
+    *,
+    end: bool,
+    otherwise: OwnConnection | None = None,
+) -> None:
+    """Cancel the running statements of env.py's sessions, or end the sessions; never raises.
+
+    ``otherwise``: a session over which to do that where no other is to be had.
+    """
     sessions.interrupt()
-    _cancel(database, frozenset(sessions.pids), end=end)
+    _cancel(database, frozenset(sessions.pids), end=end, otherwise=otherwise)
 
 
 def end_abandoned(database: Database | None, sessions: EnvironmentSessions) -> None:
@@ -37,14 +47,20 @@ def _is_left(sessions: EnvironmentSessions, session: int) -> bool:
     return any("lockgate_fences" in info and info.get("lockgate_session") == session for info in sessions.fenced)
 
 
-def _cancel(database: Database | None, sessions: frozenset[int], *, end: bool) -> None:
+def _cancel(
+    database: Database | None, sessions: frozenset[int], *, end: bool, otherwise: OwnConnection | None = None
+) -> None:
     if database is None or not sessions:
         return
-    try:
-        connection = database.connect("cancel")
+    with suppress(Exception):  # the next round tries again, and the end of the process cancels as well
+        try:
+            connection = database.connect("cancel")
+        except Exception:
+            if otherwise is None:
+                raise
+            otherwise.backend.cancel(otherwise, sessions, end=end)
+            return
         try:
             connection.backend.cancel(connection, sessions, end=end)
         finally:
             connection.close()
-    except Exception:  # noqa: S110  # the next round tries again, and the end of the process cancels as well
-        pass

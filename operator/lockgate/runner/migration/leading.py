@@ -26,6 +26,7 @@ from lockgate.runner.migration.cancellation import end_abandoned, end_left_behin
 from lockgate.runner.migration.handover import MIGRATE, PLAN_BACK, TAKE_BACK, VERIFY
 from lockgate.runner.migration.migrate import migrate
 from lockgate.runner.migration.monitor import Monitor
+from lockgate.runner.migration.room import check_room
 from lockgate.runner.migration.verification import VersionTables
 from lockgate.runner.records import schema, unverified
 from lockgate.runner.records.images import count_tables
@@ -47,6 +48,9 @@ __all__ = ["lead"]
 def lead(run: Run, connection: OwnConnection, scope: int, fingerprint: str) -> str:
     """Bring the database to the target, holding the leader lock on ``connection``; return the reason of success."""
     project = run.project  # what is wrong with it is said before anything is touched
+    database = run.database
+    assert database is not None  # noqa: S101  # execute() has set it
+    check_room(connection.backend.room(connection.rows), lambda: run.patiently(lambda: database.connect("probe")))
     warning = schema.ensure(connection)
     if warning:
         run.warnings.append(warning)

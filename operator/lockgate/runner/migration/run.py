@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lockgate.errors import CheckFailed, DatabaseBusy, DatabaseUnreachable, LockgateError
+from lockgate.errors import CheckFailed, DatabaseBusy, DatabaseUnreachable, LockgateError, TransactionPooler
 from lockgate.report import CheckResult, Report
 from lockgate.runner.database import outcome
 from lockgate.runner.database.backends.fitting import fitted
 from lockgate.runner.database.connection import Database, OwnConnection, database_error
 from lockgate.runner.database.first_connection import CONNECT_PATIENCE, connect_patiently
-from lockgate.runner.database.lock import Holder, acquire, leader_key
+from lockgate.runner.database.lock import leader_key
 from lockgate.runner.database.session_settings import Settings
 from lockgate.runner.durations import spoken
 from lockgate.runner.fresh_process import LoadedTwice, can_go_on
@@ -35,6 +35,7 @@ from lockgate.runner.invocation.configuration import Configuration
 from lockgate.runner.invocation.project_file import working_directory
 from lockgate.runner.migration.account import Account, run_report
 from lockgate.runner.migration.attempts import backoff
+from lockgate.runner.migration.election import Candidate, OneSession, Waiting, elect
 from lockgate.runner.migration.handover import MIGRATE, baseline_of, handed_over, take_over
 from lockgate.runner.output.progress import Narrator
 from lockgate.runner.records.images import contained, record
@@ -46,6 +47,7 @@ from lockgate.runner.revisions.outline import Outline, outline, secrets_in
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
+    from lockgate.runner.database.backends.backend import Examined
     from lockgate.runner.entry.downgrading import Undo
     from lockgate.runner.entry.sessions import EnvironmentSessions
     from lockgate.runner.revisions.project import Project
@@ -79,6 +81,10 @@ class Run:
     database: Database | None = None
     planned: tuple[Undo, ...] = ()
     """What the run takes back, or would."""
+    session: OneSession | None = None
+    """The one session that the run has while it looks, and leads."""
+    _proven: bool = False
+    """Behind a pooler: it gives each client a session of its own."""
     _told: tuple[int, float] = (-1, 0.0)
     """Whom this run said it waits for, and after how many seconds of waiting."""
 
@@ -120,7 +126,8 @@ class Run:
             return
         from lockgate.runner.migration.cancellation import cancel_sessions  # noqa: PLC0415  # hardly ever needed
 
-        cancel_sessions(self.database, self.sessions, end=end)
+        over = self.session.connection if self.session is not None else None
+        cancel_sessions(self.database, self.sessions, end=end, otherwise=over)
 
     def execute(self) -> str:
         """Bring the database to the target; return the reason of success, raise an error of our tree otherwise."""
@@ -130,15 +137,19 @@ class Run:
         self.database = database = Database.of_url(
             project.url, self.settings, lend, project.objection, env_first=project.env_first
         )
-        self.configuration = fitted(self.configuration, self._patiently(lambda: database.backend))
+        self.configuration = fitted(self.configuration, self.patiently(lambda: database.backend))
         while True:
-            connection = self._first(database)
+            session = self.session = OneSession(lambda: database.connect("waiting"))
+            self._open_first(session, database)
             try:
-                fingerprint, error = database.backend.examine(connection, database.connect)
-                if error is None:
-                    return self._over(connection, project, fingerprint)
-                if not database.turn_to_environment(error):
-                    raise error
+                server = database.backend.examine(session.open())
+                if server.objection is None:
+                    return self._over(session, project, server)
+                if not database.turn_to_environment(server.objection):
+                    raise server.objection
+            except TransactionPooler as pooler:
+                if not database.turn_to_environment(pooler):
+                    raise
             except LoadedTwice:
                 raise
             except Exception as caught:
@@ -154,7 +165,7 @@ class Run:
                 self.narrator.tell("retrying", said, attempt=self.account.attempts, waiting_for=error.message)
                 time.sleep(backoff(self.account.attempts, random.uniform))
             finally:
-                connection.close()
+                session.close()
 
     def _lend(self) -> Engine:
         """Enter env.py for its engine, before any lock is taken: nothing is migrated."""
@@ -166,29 +177,35 @@ class Run:
     def _is_last_attempt(self) -> bool:
         return self.account.attempts >= self.configuration.ddl_lock_attempts
 
-    def _first(self, database: Database) -> OwnConnection:
+    def _open_first(self, session: OneSession, database: Database) -> None:
         """Connect; where the URL leads to no server at all, env.py may know another one."""
         try:
-            return self._patiently(lambda: database.connect("leader"))
+            self.patiently(session.open)
         except DatabaseUnreachable as error:
             if not database.turn_to_environment(error):
                 raise
-            return self._patiently(lambda: database.connect("leader"))
+            self.patiently(session.open)
 
-    def _over(self, connection: OwnConnection, project: Outline | Project, fingerprint: str) -> str:
+    def _over(self, session: OneSession, project: Outline | Project, server: Examined) -> str:
+        connection = session.open()
         if self.configuration.image:  # an operator reads the report
             self.account.database = _hashed(connection.backend.identity(connection))
         try:
             if self._is_satisfied(connection, project):
                 return self._nothing_left()
-            return self._lead(connection, project, fingerprint)
+            return self._lead(session, project, server)
         finally:
-            self._find_images(connection)
+            self._find_images(session.connection)
 
-    def _find_images(self, connection: OwnConnection) -> None:
+    def _find_images(self, connection: OwnConnection | None) -> None:
         """Ask which other images led to what the database contains; a run that failed tells what it can."""
         account = self.account
-        if not self.configuration.image or self.interruption.cause is not None or not account.revisions:
+        if (
+            connection is None
+            or not self.configuration.image
+            or self.interruption.cause is not None
+            or not account.revisions
+        ):
             return
         image = self.configuration.image
         try:
@@ -206,8 +223,10 @@ class Run:
         except database_error() as error:
             self.warnings.append(f"It is not recorded that this image was here: {outcome.brief(error)}.")
 
-    def _patiently(self, connect: Callable[[], T]) -> T:
-        return connect_patiently(connect, patience=CONNECT_PATIENCE, narrator=self.narrator)
+    def patiently(self, connect: Callable[[], T]) -> T:
+        """Return what ``connect`` does, waiting for a database that is away, or has no session left for us."""
+        crowded = self.configuration.lock_wait
+        return connect_patiently(connect, patience=CONNECT_PATIENCE, crowded=crowded, narrator=self.narrator)
 
     def _is_satisfied(self, connection: OwnConnection, project: Outline | Project) -> bool:
         """Take the fast path: nothing changed since a run succeeded, so nothing of the application is imported."""
@@ -232,34 +251,59 @@ class Run:
             self.record_image(connection)
         return True
 
-    def _lead(self, connection: OwnConnection, project: Outline | Project, fingerprint: str) -> str:
+    def _lead(self, session: OneSession, project: Outline | Project, server: Examined) -> str:
         # Not the session's schema: that may change while pods wait, and all of them have to agree on the key.
-        scope = leader_key(project.version_schema, project.version_table)
-        waited = acquire(
-            connection.backend.leader(connection, project.version_schema, project.version_table),
+        schema, table = project.version_schema, project.version_table
+        candidate = Candidate(
+            lock=lambda connection: connection.backend.leader(connection, schema, table),
+            is_enough=lambda connection: self._is_satisfied(connection, project),
+            prove=self._prove if server.pooled else None,
+        )
+        waited = elect(
+            candidate,
+            session,
             wait=self.configuration.lock_wait,
             clock=time.monotonic,
             sleep=time.sleep,
             uniform=random.uniform,
             waiting=self._waiting,
-            enough=lambda: self._is_satisfied(connection, project),
         )
         if waited is None:
             return self._nothing_left()
         self.lock_wait = waited
+        connection = session.open()
+        connection.rename("leader")
         self.narrator.tell("leading", "", waiting_for="")
+        server = connection.backend.examine(connection)  # which may be another one than before the wait
+        if server.objection is not None:
+            raise server.objection
         if self._is_satisfied(connection, project):
             return self._nothing_left()
         from lockgate.runner.migration.leading import lead  # noqa: PLC0415  # imports Alembic
 
-        return lead(self, connection, scope, fingerprint)
+        return lead(self, connection, leader_key(schema, table), server.fingerprint)
 
-    def _waiting(self, holder: Holder | None, waited: float) -> None:
-        pid, said = holder.pid if holder else 0, str(holder or "lock held by a session that just ended")
+    def _prove(self, connection: OwnConnection) -> bool:
+        """Find out that a pooler has given a session to this run alone; TransactionPooler where it has not."""
+        assert self.database is not None  # noqa: S101  # execute() has set it
+        if self._proven:
+            return True
+        shared = connection.backend.is_shared(connection, self.database.connect)
+        if shared:
+            raise TransactionPooler(
+                "The connection goes through a transaction pooler, where a session lock protects nothing.",
+                advice="Give it a URL that leads to the server itself, or to a session pool (on Kubernetes:"
+                " spec.database.directUrlFrom).",
+            )
+        self._proven = shared is False
+        return self._proven
+
+    def _waiting(self, waiting: Waiting) -> None:
+        said, waited = waiting.said, waiting.seconds
         before, at = self._told
         # The holder's statements may follow each other quickly: a line for each would be its log, and not ours.
-        if pid != before or (waited - at >= NEWS_SECONDS and said != self.narrator.progress.waiting_for):
-            self._told = pid, waited
+        if waiting.holder != before or (waited - at >= NEWS_SECONDS and said != self.narrator.progress.waiting_for):
+            self._told = waiting.holder, waited
             self.narrator.tell(
                 "waiting", f"waiting: {said}{f' ({spoken(waited)})' if waited >= 1 else ''}", waiting_for=said
             )

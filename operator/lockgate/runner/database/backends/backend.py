@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lockgate.runner.database.lock_holders import LockHolder
     from lockgate.runner.database.session_settings import Settings
 
-__all__ = ["Ask", "Backend", "Facts", "Key", "Look"]
+__all__ = ["Ask", "Backend", "Examined", "Facts", "Key", "Look", "Room"]
 
 Ask = Callable[..., "list[tuple[Any, ...]]"]
 """Runs one statement on some session and returns its rows; keyword arguments stand for ``:name`` in it."""
@@ -41,6 +41,28 @@ class Facts(NamedTuple):
     """As which the session works."""
     name: str = ""
     """The version table, as Alembic names it; quoted."""
+
+
+class Examined(NamedTuple):
+    """What is known of a server, as seen over one session of Lockgate's own."""
+
+    fingerprint: str
+    """As in `Facts`."""
+    objection: LockgateError | None = None
+    """Why no migration may run there."""
+    pooled: bool = False
+    """The connection goes through some pooler."""
+
+
+class Room(NamedTuple):
+    """How many sessions a login may have at the same time, and how many more there is room for."""
+
+    most: int | None = None
+    """None: no limit of its own."""
+    limited: str = ""
+    """What has that limit, in words."""
+    free: int | None = None
+    """About so many more; None where that cannot be seen."""
 
 
 class Look(NamedTuple):
@@ -106,10 +128,20 @@ class Backend(Protocol):
     def session_of(self, ask: Ask) -> int:
         """Return the server's number of the session."""
 
-    def examine(
-        self, connection: OwnConnection, connect: Callable[[str], OwnConnection]
-    ) -> tuple[str, LockgateError | None]:
-        """Return the fingerprint of the database, and why no migration may run there."""
+    def examine(self, connection: OwnConnection) -> Examined:
+        """Look at the server; takes no lock, and opens no other session."""
+
+    def is_shared(self, connection: OwnConnection, connect: Callable[[str], OwnConnection]) -> bool | None:
+        """Return whether a pooler gives the session to other clients too; None where no other was to be had."""
+        return False
+
+    def rename(self, ask: Ask, settings: Settings) -> None:
+        """Give a session of Lockgate's own another name, where the server shows such names."""
+        return
+
+    def room(self, ask: Ask) -> Room:
+        """Return how many sessions there may be, and are."""
+        return Room()
 
     def identity(self, connection: OwnConnection) -> str:
         """Return what tells the database from any other, also after a restart; empty where nothing does."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import (
@@ -18,7 +18,7 @@ from lockgate.errors import (
     TransactionPooler,
     UnsupportedDatabase,
 )
-from lockgate.runner.database.backends.backend import Ask, Backend, Facts, Key, Look
+from lockgate.runner.database.backends.backend import Ask, Backend, Examined, Facts, Key, Look, Room
 from lockgate.runner.database.backends.named_lock import NamedLock, lock_name
 from lockgate.runner.database.lock import Lock
 from lockgate.runner.database.lock_holders import QUERY_LIMIT, LockHolder
@@ -112,15 +112,15 @@ class MySQL(Backend):
     def session_of(self, ask: Ask) -> int:
         return int(ask("SELECT CONNECTION_ID()")[0][0])
 
-    def examine(
-        self,
-        connection: OwnConnection,
-        connect: Callable[[str], OwnConnection],
-    ) -> tuple[str, LockgateError | None]:
+    def examine(self, connection: OwnConnection) -> Examined:
         fingerprint = str(connection.value(f"SELECT {_FINGERPRINT}"))
         # With something of the server's in the same statement: proxies answer a bare CONNECTION_ID() themselves.
         sessions = {connection.rows("SELECT CONNECTION_ID(), @@hostname")[0] for _ in range(PROBES)}
-        return fingerprint, _objection(connection.rows, moved=len(sessions) > 1)
+        return Examined(fingerprint, _objection(connection.rows, moved=len(sessions) > 1))
+
+    def room(self, ask: Ask) -> Room:
+        most = int(ask("SELECT @@max_user_connections")[0][0])
+        return Room(most or None, "the user (max_user_connections)")
 
     def identity(self, connection: OwnConnection) -> str:
         # MariaDB has no such identifier: there, the address that the server gives itself.

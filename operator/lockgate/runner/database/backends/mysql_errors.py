@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 
 from lockgate.errors import LockgateError
-from lockgate.runner.database.database_errors import busy, login_refused, read_only, statement_timed_out, unreachable
+from lockgate.runner.database.database_errors import (
+    busy,
+    login_refused,
+    no_session_left,
+    read_only,
+    statement_timed_out,
+    unreachable,
+)
 
 __all__ = ["meaning", "message_of", "number_of", "without_values"]
 
@@ -16,8 +23,10 @@ BUSY = {1205: "lock wait timeout", 1213: "deadlock", 1020: "changed since it was
 
 GONE = {
     *(2002, 2003, 2005, 2006, 2013, 2055),  # of the client: no connection, or no longer one
-    *(1040, 1203, 1053, 1129, 1158, 1159, 1160, 1161, 1927, 3168, 3169, 4031),  # of the server
+    *(1053, 1129, 1158, 1159, 1160, 1161, 1927, 3168, 3169, 4031),  # of the server
 }
+FULL = {1040, 1203, 1226}
+"""No further session: at all, of this user, of this account."""
 REFUSED_LOGIN = {1044, 1045, 1049, 1130, 1251, 1698, 2054, 2059}
 READ_ONLY = {1290, 1792, 1836}
 TIMED_OUT = {1969, 3024}
@@ -57,6 +66,8 @@ def meaning(number: int, said: str) -> LockgateError | None:
         return read_only(said)
     if number in REFUSED_LOGIN:
         return login_refused(said)
+    if number in FULL:
+        return no_session_left(said)
     if number in GONE:
         return unreachable(said)
     return statement_timed_out(said) if number in TIMED_OUT else None

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from lockgate.errors import DatabaseReadOnly, LockgateError
+from lockgate.errors import DatabaseReadOnly
 from lockgate.runner.database.backends import postgresql_holders as holders
-from lockgate.runner.database.backends.backend import Ask, Backend, Facts, Key, Look
-from lockgate.runner.database.backends.postgresql_server import FINGERPRINT, examine, identity, objection
+from lockgate.runner.database.backends.backend import Ask, Backend, Examined, Facts, Key, Look, Room
+from lockgate.runner.database.backends.postgresql_server import (
+    FINGERPRINT,
+    examine,
+    identity,
+    is_shared,
+    objection,
+    room,
+)
 from lockgate.runner.database.lock import AdvisoryLock, Lock, fence_key, holds, leader_key
 from lockgate.runner.database.privileges import MAY_KEEP, MAY_WRITE
 from lockgate.runner.database.session_settings import (
     PLAIN_TRANSACTIONS,
     Settings,
+    application_name,
     is_kept,
     named_and_read,
     own_settings_statement,
@@ -33,9 +41,11 @@ __all__ = ["PostgreSQL"]
 def _schema_of(relation: str) -> str:
     """Return an SQL expression for the schema of a relation, which is SQL as well: a parameter or a literal.
 
-    A function, as a join with pg_namespace would be planned anew before each commit of a revision.
+    Functions, as a join with pg_namespace would be planned anew before each commit of a revision. The first of them
+    quotes the name where that needs it, or always where quote_all_identifiers is on.
     """
-    return f"(pg_identify_object(CAST('pg_catalog.pg_class' AS regclass), to_regclass({relation}), 0)).schema"
+    named = f"(pg_identify_object(CAST('pg_catalog.pg_class' AS regclass), to_regclass({relation}), 0)).schema"
+    return f"(parse_ident({named}))[1]"
 
 
 _FACTS = (
@@ -126,11 +136,18 @@ class PostgreSQL(Backend):
     def session_of(self, ask: Ask) -> int:
         return int(ask("SELECT pg_backend_pid()")[0][0])
 
-    def examine(
-        self, connection: OwnConnection, connect: Callable[[str], OwnConnection]
-    ) -> tuple[str, LockgateError | None]:
-        server = examine(connection, connect)
-        return server.fingerprint, objection(server)
+    def examine(self, connection: OwnConnection) -> Examined:
+        server = examine(connection)
+        return Examined(server.fingerprint, objection(server), server.pooled)
+
+    def is_shared(self, connection: OwnConnection, connect: Callable[[str], OwnConnection]) -> bool | None:
+        return is_shared(connection, connect)
+
+    def rename(self, ask: Ask, settings: Settings) -> None:
+        ask(f"SELECT set_config('application_name', {literal(application_name(settings))}, false)".replace(":", "\\:"))
+
+    def room(self, ask: Ask) -> Room:
+        return room(ask)
 
     def identity(self, connection: OwnConnection) -> str:
         return identity(connection)

@@ -6,13 +6,17 @@ advisory locks and then refuses the first DDL: both are asked before any lock is
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lockgate.errors import DatabaseReadOnly, LockgateError, TransactionPooler, UnsupportedDatabase
+from lockgate.errors import DatabaseReadOnly, LockgateError, UnsupportedDatabase
+from lockgate.runner.database.backends.backend import Ask, Room
 from lockgate.runner.database.connection import OwnConnection, database_error
 
-__all__ = ["FINGERPRINT", "OLDEST", "Server", "examine", "identity", "objection"]
+__all__ = ["FINGERPRINT", "OLDEST", "Server", "examine", "identity", "is_shared", "objection", "room"]
 
 OLDEST = 12
 """The oldest major version of PostgreSQL that a run accepts."""
@@ -30,6 +34,7 @@ _PLACE = (
 )
 
 PROBES = 3
+PROBE_SECONDS = 2.0
 
 
 class Server(NamedTuple):
@@ -40,20 +45,17 @@ class Server(NamedTuple):
     in_recovery: bool
     pooled: bool
     """The connection goes through some pooler."""
-    shared: bool
-    """The pooler gives one server connection to several clients: transaction or statement pooling."""
     fingerprint: str
 
 
-def examine(connection: OwnConnection, connect: Callable[[str], OwnConnection]) -> Server:
-    """Ask the server what it is; ``connect`` opens a second connection where a pooler has to be told apart."""
+def examine(connection: OwnConnection) -> Server:
+    """Ask the server what it is."""
     product, number, recovery, pid, fingerprint = connection.rows(
         "SELECT version(), CAST(current_setting('server_version_num') AS integer), pg_is_in_recovery(),"
         f" pg_backend_pid(), {FINGERPRINT}"
     )[0]
     pooled = connection.reported_pid is not None and connection.reported_pid != pid
-    shared = pooled and _is_shared(connection, connect)
-    return Server(product, number, recovery, pooled, shared, fingerprint)
+    return Server(product, number, recovery, pooled, fingerprint)
 
 
 def identity(connection: OwnConnection) -> str:
@@ -70,20 +72,81 @@ def identity(connection: OwnConnection) -> str:
     return f"{name} {number}"
 
 
-def _is_shared(connection: OwnConnection, connect: Callable[[str], OwnConnection]) -> bool:
-    """Return whether another client meets our server connection, or we do not meet it again: then it is not ours."""
-    mine = connection.value("SELECT pg_backend_pid()")
-    others = []
+def is_shared(connection: OwnConnection, connect: Callable[[str], OwnConnection]) -> bool | None:
+    """Return whether another client meets our server connection, or we do not meet it again: then it is not ours.
+
+    While the other one is inside a transaction, a transaction pooler has to give us another server connection. None
+    where there was no other session within `PROBE_SECONDS`: who waits for one in a full pool has to give its own back.
+    """
+    other = _opened_soon(lambda: connect("probe"))
+    if other is None:
+        return None
     try:
         for _ in range(PROBES):
-            others.append(connect("probe"))
-            met = {other.value("SELECT pg_backend_pid()") for other in others}
-            if mine in met or len(met) < len(others) or connection.value("SELECT pg_backend_pid()") != mine:
+            mine = connection.value("SELECT pg_backend_pid()")
+            other.rows("BEGIN")
+            met = other.value("SELECT pg_backend_pid()")
+            if met == mine or connection.value("SELECT pg_backend_pid()") != mine:
                 return True
+            other.rows("COMMIT")
     finally:
-        for other in others:
-            other.close()
+        other.close()
     return False
+
+
+def _opened_soon(connect: Callable[[], OwnConnection]) -> OwnConnection | None:
+    """Return a session, or None where it was not there in time: it is closed as soon as it is."""
+    found: queue.SimpleQueue[OwnConnection | Exception] = queue.SimpleQueue()
+    given_up = threading.Event()
+
+    def open_one() -> None:
+        try:
+            opened = connect()
+        except Exception as error:
+            found.put(error)
+            return
+        found.put(opened)
+        if given_up.is_set():
+            opened.close()
+
+    threading.Thread(target=open_one, name="lockgate-probe", daemon=True).start()
+    try:
+        opened = found.get(timeout=PROBE_SECONDS)
+    except queue.Empty:
+        given_up.set()
+        with contextlib.suppress(queue.Empty):  # it came in between
+            late = found.get_nowait()
+            if not isinstance(late, Exception):
+                late.close()
+        return None
+    if isinstance(opened, Exception):
+        raise opened
+    return opened
+
+
+_ROOM = (
+    "SELECT r.rolsuper, r.rolname, r.rolconnlimit, d.datconnlimit,"
+    " count(*) FILTER (WHERE a.usesysid = r.oid), count(*) FILTER (WHERE a.datid = d.oid), count(*),"
+    " CAST(current_setting('max_connections') AS integer)"
+    " - CAST(current_setting('superuser_reserved_connections') AS integer)"
+    " - CAST(coalesce(current_setting('reserved_connections', true), '0') AS integer)"
+    " FROM pg_catalog.pg_roles r JOIN pg_catalog.pg_database d ON d.datname = current_database()"
+    " JOIN pg_catalog.pg_stat_activity a ON a.datid IS NOT NULL AND a.usesysid IS NOT NULL"
+    " WHERE r.rolname = session_user GROUP BY 1, 2, 3, 4"
+)
+"""Every role sees of each session whose it is, and in which database."""
+
+
+def room(ask: Ask) -> Room:
+    """Return how many sessions this login may have here, and about how many more there is room for."""
+    superuser, role, of_role, of_database, by_role, in_database, in_all, most = ask(_ROOM)[0]
+    free = most - in_all
+    limits = [] if superuser else [(of_role, by_role, f"the role {role}"), (of_database, in_database, "the database")]
+    limits = [limit for limit in limits if limit[0] >= 0]
+    if not limits:
+        return Room(free=free)
+    fewest = min(limits)
+    return Room(fewest[0], f"{fewest[2]} (CONNECTION LIMIT)", min(free, *(limit - used for limit, used, _ in limits)))
 
 
 def objection(server: Server) -> LockgateError | None:
@@ -96,12 +159,6 @@ def objection(server: Server) -> LockgateError | None:
         return UnsupportedDatabase(
             f"The server is PostgreSQL {server.version_number // 10000}.",
             advice=f"Lockgate needs PostgreSQL {OLDEST} or newer.",
-        )
-    if server.shared:
-        return TransactionPooler(
-            "The connection goes through a transaction pooler, where a session lock protects nothing.",
-            advice="Give it a URL that leads to the server itself, or to a session pool (on Kubernetes:"
-            " spec.database.directUrlFrom).",
         )
     if server.in_recovery:
         return DatabaseReadOnly(

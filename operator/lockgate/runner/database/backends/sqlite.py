@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from lockgate.errors import LockgateError, Refused, UnsupportedDatabase
-from lockgate.runner.database.backends.backend import Ask, Backend, Facts, Key, Look
+from lockgate.errors import Refused, UnsupportedDatabase
+from lockgate.runner.database.backends.backend import Ask, Backend, Examined, Facts, Key, Look
 from lockgate.runner.database.backends.file_lock import FileLock, read_holder
 from lockgate.runner.database.lock import Holder, Lock
 from lockgate.runner.database.lock_holders import LockHolder
@@ -50,9 +50,9 @@ class SQLite(Backend):
         return {}
 
     def own(self, url: URL, role: str) -> URL:
-        # To look must not make the file, as SQLite does. Only the leader may: it is about to migrate.
+        # To look must not make the file, as SQLite does. A run may: it, or the leader that it waits for, migrates.
         missing = bool(url.database) and not url.query and not os.path.exists(str(url.database))
-        return url.set(database=":memory:") if missing and role != "leader" else url
+        return url.set(database=":memory:") if missing and role not in ("waiting", "leader") else url
 
     def prepare(self, ask: Ask, settings: Settings) -> None:
         wanted = settings.lock_timeout_ms
@@ -71,19 +71,15 @@ class SQLite(Backend):
     def session_of(self, ask: Ask) -> int:
         return 0
 
-    def examine(
-        self,
-        connection: OwnConnection,
-        connect: Callable[[str], OwnConnection],
-    ) -> tuple[str, LockgateError | None]:
+    def examine(self, connection: OwnConnection) -> Examined:
         path = _path(connection.rows)
-        return path, None if path else _IN_MEMORY
+        return Examined(path, None if path else _IN_MEMORY)
 
     def identity(self, connection: OwnConnection) -> str:
         return _path(connection.rows)
 
     def leader(self, connection: OwnConnection, schema: str, table: str) -> Lock:
-        return FileLock(_path(connection.rows), _mine(connection.name))
+        return FileLock(_path(connection.rows), _mine(connection.named("leader")))
 
     def facts(self, ask: Ask, schema: str | None, table: str) -> Facts:
         path = _path(ask)
