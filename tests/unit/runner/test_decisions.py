@@ -24,6 +24,7 @@ from lockgate.errors import (
     LockBusy,
     MigrationFailed,
     NoProgress,
+    TooManySessions,
     UnsupportedDatabase,
 )
 from lockgate.runner.database.backends.postgresql_server import Server, is_shared, objection
@@ -110,7 +111,7 @@ class CodeError(Exception):
         (psycopg2.OperationalError(f"{AT_CONNECT} FATAL:  sorry, too many clients already"), DatabaseUnreachable),
         (psycopg2.OperationalError(f"{AT_CONNECT} FATAL:  the database system is starting up"), DatabaseUnreachable),
         (StateError("28000", 'role "x" does not exist'), InvalidConfiguration),
-        (StateError("53300", "zu viele Verbindungen"), DatabaseUnreachable),
+        (StateError("53300", "zu viele Verbindungen"), TooManySessions),
         (ModuleNotFoundError("No module named 'psycopg2'", name="psycopg2"), DriverNotInstalled),
         (ValueError("x"), MigrationFailed),
     ],
