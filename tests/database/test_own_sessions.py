@@ -163,3 +163,16 @@ def test_a_role_that_may_have_one_session_is_told_how_many_a_run_needs(guest, wr
     assert (
         f"needs 2 sessions at the same time, its own and env.py's, and the role guest_{database.name}" in result.output
     )
+
+
+def test_a_server_without_a_session_left_is_waited_for_as_long_as_the_lock(guest, written, run, database):
+    url = guest()
+    database.rows(f"ALTER ROLE guest_{database.name} CONNECTION LIMIT 2")
+    plain = url.replace("+psycopg", "")
+
+    with psycopg.connect(plain), psycopg.connect(plain):
+        result = run(written("pass"), "migrate", "--lock-wait", "1s", url=url)
+
+    assert (result.code, result.reason, result.report.retryable) == (11, "TooManySessions", True), result.output
+    assert "CONNECTION LIMIT" in result.report.message
+    assert any("takes no further session" in event.get("waiting_for", "") for event in result.progress)
