@@ -206,3 +206,12 @@ def test_what_is_wrong_with_a_url_is_named(change, said, project, run, database)
 
     assert (result.code, result.reason) == (21, "InvalidConfiguration"), result.output
     assert said in result.report.message
+
+
+def test_an_env_file_that_cannot_be_loaded_twice_lends_its_way_all_the_same(address, project, run, database):
+    url, token = address()
+
+    result = run(project("ways"), "migrate", "--section", "models_in_env", url=url, **token)
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
+    assert database.rows("SELECT version_num FROM alembic_version") == [("t3",)]

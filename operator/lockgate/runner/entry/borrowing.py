@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import MigrationFailed, NoProgress
 from lockgate.runner.database import outcome
 from lockgate.runner.entry.entering import enter
+from lockgate.runner.entry.loaded import Loaded, of_application
 from lockgate.runner.interruption import StopRequested
 from lockgate.runner.wording import sentence
 
@@ -32,6 +34,7 @@ def borrow_engine(project: Project, sessions: EnvironmentSessions, redact: Redac
     tree: what the database said, MigrationFailed for everything else that env.py raises.
     """
     engines: list[Engine] = []
+    before = frozenset(sys.modules)
 
     def configured(_environment: EnvironmentContext, connection: Any = None, *_: Any, **__: Any) -> None:
         """Stand in for EnvironmentContext.configure."""
@@ -53,6 +56,7 @@ def borrow_engine(project: Project, sessions: EnvironmentSessions, redact: Redac
             "env.py ended without handing a connection to Alembic.",
             advice="It has to call context.configure(connection=...) and context.run_migrations() in online mode.",
         )
+    Loaded.of(project.script.dir).imported = of_application(sys.modules.keys() - before)
     redact.learn(engines[0].url.render_as_string(hide_password=False))
     return engines[0]
 

@@ -60,7 +60,7 @@ def enter(
         environment.configure = functools.partial(configured, environment)  # type: ignore[method-assign]  # see above
         loaded = Loaded.of(project.script.dir)
         try:
-            _run_or_say_url(project, has_begun)
+            _run_as_needed(project, loaded, has_begun)
         except Exception as error:
             if loaded.cannot_be_again(error, env=has_begun(), revisions=project.has_revisions):
                 raise loaded.twice(error, project.folders) from error
@@ -69,17 +69,18 @@ def enter(
             loaded.note(env=has_begun(), revisions=project.has_revisions)
 
 
-def _run_or_say_url(project: Project, has_begun: Callable[[], bool]) -> None:
+def _run_as_needed(project: Project, loaded: Loaded, has_begun: Callable[[], bool]) -> None:
+    """Run env.py, and once more with its modules imported anew, or with a URL, where it has failed without."""
     try:
         _run_env_file(project.script, has_begun)
     except Exception as error:
-        if has_begun() or not _may_lack_url(error) or not project.say_url():
+        if has_begun() or not _is_before_database(error) or not (loaded.forget_imported() or project.say_url()):
             raise
         _run_env_file(project.script, has_begun)
 
 
-def _may_lack_url(error: BaseException) -> bool:
-    """Return whether env.py may have failed for want of a URL: before it has met a database, with all modules there."""
+def _is_before_database(error: BaseException) -> bool:
+    """Return whether env.py failed before it has met a database, with all its modules there."""
     found = tuple(chain(error))
     return not any(isinstance(item, (DBAPIError, LockgateError, ImportError, SyntaxError)) for item in found)
 

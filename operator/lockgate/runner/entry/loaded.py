@@ -6,6 +6,8 @@ time. So where a later entry fails to load what an earlier one has loaded, only 
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alembic.util import CommandError
@@ -14,7 +16,7 @@ from lockgate.errors import InvalidRevisions, LockgateError, MigrationFailed
 from lockgate.runner.database import outcome
 from lockgate.runner.fresh_process import LoadedTwice
 
-__all__ = ["Loaded"]
+__all__ = ["Loaded", "of_application"]
 
 _known: dict[str, Loaded] = {}
 
@@ -25,6 +27,8 @@ class Loaded:
 
     env: bool = False
     revisions: bool = False
+    imported: tuple[str, ...] = ()
+    """Modules of the application that env.py has imported where it was entered for its engine alone."""
 
     @staticmethod
     def of(folder: str) -> Loaded:
@@ -34,6 +38,14 @@ class Loaded:
     def note(self, *, env: bool, revisions: bool) -> None:
         """Take note of what an entry has loaded."""
         self.env, self.revisions = self.env or env, self.revisions or revisions
+
+    def forget_imported(self) -> bool:
+        """Forget those modules, so that env.py imports them anew; return whether there were any.
+
+        A fresh process would have to enter env.py for its engine again, and so could not be the first to migrate by it.
+        """
+        names, self.imported = self.imported, ()
+        return bool([sys.modules.pop(name) for name in names if name in sys.modules])
 
     def cannot_be_again(self, error: BaseException, *, env: bool, revisions: bool) -> bool:
         """Return whether an entry has failed to load what was loaded before.
@@ -60,3 +72,12 @@ class Loaded:
                 advice="Define it in a module that is imported: Python loads that once.",
             )
         )
+
+
+def of_application(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those modules that are neither installed packages nor Python's or Lockgate's own."""
+    own = {*sys.stdlib_module_names, "lockgate"}
+    files = {
+        name: getattr(sys.modules.get(name), "__file__", None) for name in names if name.partition(".")[0] not in own
+    }
+    return tuple(name for name, file in files.items() if file and "site-packages" not in file)

@@ -1,0 +1,5 @@
+"""The application's: what its models are based on."""
+
+from sqlalchemy import MetaData
+
+metadata = MetaData()
