@@ -354,3 +354,30 @@ def test_a_server_that_does_not_answer_asyncpg_is_unreachable_and_no_failure_of_
         result = run(folder, "migrate", "--ddl-lock-attempts", "2", driver="asyncpg", SILENT_URL=url)
 
     assert (result.code, result.reason, result.report.attempts) == (11, "DatabaseUnreachable", 2), result.output
+
+
+def test_a_run_that_begins_again_tells_of_all_that_it_has_applied(written, run, database, tmp_path):
+    """The server ends all sessions of the run once, as a restart does: nobody can read then what has been committed."""
+    folder = written(
+        "op.execute('CREATE TABLE n1 ()')",
+        f"""
+import pathlib
+once = pathlib.Path({str(tmp_path / "once")!r})
+if not once.exists():
+    once.touch()
+    op.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()")
+op.execute('CREATE TABLE n2 ()')
+""",
+    )
+
+    result = run(folder)
+
+    assert (result.code, result.report.attempts) == (0, 2), result.output
+    assert [step.revision for step in result.report.applied] == ["n1", "n2"]
+    assert (result.report.current, result.report.reached) == ((), ("n2",))
+
+
+def test_a_line_break_at_the_end_of_the_url_is_none_for_env_py_either(project, run, database):
+    result = run(project("sync"), url=f"{database.url()}\n")
+
+    assert (result.code, result.reason) == (0, "Migrated"), result.output
