@@ -37,7 +37,7 @@ def test_what_is_handed_over_is_taken_over():
 
 def test_what_nobody_could_verify_is_told_once_it_can_be():
     arrival = SimpleNamespace(fingerprint=TABLE[0], schema=TABLE[1], table=TABLE[2])
-    seen = SimpleNamespace(arrival=arrival, done=[Applied("a1"), Applied("a2")], undone=[])
+    seen = SimpleNamespace(arrival=arrival, rows=(), done=[Applied("a1"), Applied("a2")], undone=[])
     account = Account()
 
     account.keep_unsettled(SimpleNamespace(seen=[seen]))

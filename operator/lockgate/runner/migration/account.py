@@ -36,6 +36,8 @@ class Account:
     """What a run has done so far, also when it ends badly."""
 
     current: tuple[str, ...] = ()
+    has_begun: bool = False
+    """`current` is known."""
     reached: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
     pending: int = 0
@@ -77,8 +79,14 @@ class Account:
         """The version tables, as lockgate.history calls them."""
         return tuple(f"{schema}.{table}" for _, schema, table in self.tables)
 
+    def begin(self, entry: EnvironmentEntry) -> None:
+        """Keep the rows that the first entry has met."""
+        if not self.has_begun and entry.seen:
+            self.has_begun, self.current = True, _union(seen.rows for seen in entry.seen)
+
     def keep_unsettled(self, entry: EnvironmentEntry) -> None:
-        """Keep what an entry has done until the version tables can be read again."""
+        """Keep what an entry has done until the version tables can be read again, and where it began."""
+        self.begin(entry)
         for seen in entry.seen:
             for steps, upward in ((seen.done, True), (seen.undone, False)):
                 self.unsettled += [(_identity(seen), step, upward) for step in steps]
@@ -101,8 +109,7 @@ def settle(entry: EnvironmentEntry, account: Account, rows: list[tuple[str, ...]
     """Enter into the account what is really in the database now; return how many revisions are pending."""
     if not entry.seen:
         return 0
-    if not account.tables:
-        account.current = _union(seen.rows for seen in entry.seen)
+    account.begin(entry)
     account.tables = tuple(sorted({_identity(seen) for seen in entry.seen}))
     account.urls = tuple(seen.arrival.engine.url for seen in entry.seen)
     account.is_ahead = any(seen.is_ahead for seen in entry.seen)

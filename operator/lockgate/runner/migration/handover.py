@@ -17,7 +17,17 @@ MIGRATE, PLAN_BACK, TAKE_BACK, VERIFY = "migrate", "plan back", "take back", "ve
 
 _LISTS = ("current", "reached", "target", "ahead", "changed")
 _SETS = ("revisions", "committed_inside", "looked_from_outside")
-_PLAIN = ("attempts", "pending", "is_ahead", "writes_history", "is_complete", "transactions", "database")
+_PLAIN = (
+    "attempts",
+    "has_begun",
+    "pending",
+    "is_ahead",
+    "writes_history",
+    "is_complete",
+    "known_tables",
+    "transactions",
+    "database",
+)
 
 
 def handed_over(account: Account, before: Baseline | None, **more: Any) -> dict[str, Any]:
