@@ -42,3 +42,11 @@ def test_an_error_without_words_is_an_error_of_its_revision(run, written):
     assert result.reason == "MigrationFailed", result.output
     assert result.report.message.startswith("Revision n1 failed at n1.py:")
     assert "and its transaction was rolled back: Mute." in result.report.message
+
+
+def test_a_revision_that_takes_back_its_own_work_is_not_applied(run, written, database):
+    result = run(written("op.execute('CREATE TABLE a ()')\nop.get_bind().rollback()"))
+
+    assert (result.code, result.reason) == (20, "MigrationFailed"), result.output
+    assert "n1 ends with a rollback() of the connection that it was given" in result.report.message
+    assert database.value("SELECT to_regclass('a') IS NULL")

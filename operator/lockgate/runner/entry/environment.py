@@ -29,6 +29,7 @@ from lockgate.runner.entry.resuming import look_back
 from lockgate.runner.entry.seen import Seen
 from lockgate.runner.entry.sessions import EnvironmentSessions, SelfBlock
 from lockgate.runner.entry.transactions import Transactions
+from lockgate.runner.entry.unfinished import taken_back
 from lockgate.runner.forks import end_child, is_child
 from lockgate.runner.imports import end_imports
 from lockgate.runner.interruption import Interruption
@@ -237,6 +238,8 @@ class EnvironmentEntry:
                 with self._sessions.inputs.revision(), self._sessions.driver.watched():
                     result = function(*args, **kwargs)
                 journal.check_end()
+                if journal.is_taken_back and not _is_open(context):
+                    raise taken_back(revision)
             except BaseException as error:
                 end_child(error)  # before Alembic rolls back what is the runner's
                 self.failed_revision, self.failure = revision, error
@@ -342,3 +345,8 @@ class EnvironmentEntry:
             encoding=seen.arrival.encoding,
             seconds=time.monotonic() - seen.started,
         )
+
+
+def _is_open(context: MigrationContext) -> bool:
+    """Return whether the transaction that Alembic began for a revision is open still, or none was begun."""
+    return context._transaction is None or bool(context._transaction.is_active)

@@ -12,7 +12,15 @@ from typing import Any
 from lockgate.errors import MigrationFailed
 from lockgate.runner.database.dbapi import dbapi_of
 
-__all__ = ["Unfinished"]
+__all__ = ["Unfinished", "taken_back"]
+
+
+def taken_back(revision: str) -> MigrationFailed:
+    """Return the error where a revision ends with nothing left of what it did, by its own rollback()."""
+    return MigrationFailed(
+        f"Revision {revision} ends with a rollback() of the connection that it was given: nothing that it did is left.",
+        advice="Leave that out, or let the error through that it answers to.",
+    )
 
 
 class Unfinished:

@@ -59,6 +59,8 @@ class Journal:
         """The revision is not what it was: it stays refused whatever catches this."""
         self.is_marked = False
         """There are rows of this revision, which its last transaction has to delete."""
+        self.is_taken_back = False
+        """The last that the revision did was to roll back what it had done."""
         self.unrecorded: dict[str, bool] = {}
         """Revisions that committed in the middle without the right to record it; True: it matters to the next try."""
         self.resumed: dict[str, int] = {}
@@ -78,7 +80,7 @@ class Journal:
         """Start to follow a revision, past what was committed ``earlier``."""
         self._left = tuple(earlier)
         self._part, self._earlier = part, {row.position: row for row in self._left}
-        self._running, self._wrapped, self.refusal = {}, set(), None
+        self._running, self._wrapped, self.refusal, self.is_taken_back = {}, set(), None, False
         self.is_marked = bool(self._earlier)
         self._ledger.begin()
 
@@ -103,6 +105,7 @@ class Journal:
             return None
         dbapi = dbapi_of(connection)
         kept = self._ledger.starts(statement, parameters)
+        self.is_taken_back &= kept is None
         if kept is None:
             if self._ledger.has_open(id(dbapi)) and commits_inside(statement):
                 self._record(dbapi, self._ledger.open(id(dbapi)))
@@ -224,7 +227,9 @@ class Journal:
 
     def rolled_back(self, connection: Any) -> None:
         """Note that a transaction is taken back."""
-        self._ledger.rolled_back(id(dbapi_of(connection)))
+        key = id(dbapi_of(connection))
+        self.is_taken_back = self._ledger.has_open(key)
+        self._ledger.rolled_back(key)
 
     def savepoint(self, connection: Any, name: str) -> None:
         """Note a savepoint."""
