@@ -8,21 +8,26 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.engine import Connection
+
 from lockgate.runner.database.backends.backend import Ask
 from lockgate.runner.database.prepared import unprepared
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Dialect
+    from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.elements import TextClause
 
 __all__ = ["asking", "credentials_of", "dbapi_of", "once", "raw", "send"]
 
 _numbers = itertools.count(1)
+_handed_out: Any = vars(Connection)["connection"].fget
+"""SQLAlchemy's own property, below what watches a revision that takes the driver's connection: several calls for each
+statement."""
 
 
 def dbapi_of(connection: Any) -> Any:
     """Return the DBAPI connection, or its adapter, under a Connection."""
-    pooled = connection.connection
+    pooled = _handed_out(connection) if isinstance(connection, Connection) else connection.connection
     return getattr(pooled, "dbapi_connection", None) or pooled.connection
 
 
