@@ -175,4 +175,24 @@ def test_a_server_without_a_session_left_is_waited_for_as_long_as_the_lock(guest
 
     assert (result.code, result.reason, result.report.retryable) == (11, "TooManySessions", True), result.output
     assert "CONNECTION LIMIT" in result.report.message
-    assert any("takes no further session" in event.get("waiting_for", "") for event in result.progress)
+
+
+def test_a_publication_of_all_tables_gets_no_table_that_its_subscribers_lack(written, run, database):
+    database.rows("CREATE PUBLICATION everything FOR ALL TABLES")
+    folder = written("op.execute('CREATE TABLE a (id int PRIMARY KEY)')")
+
+    first = run(folder)
+    database.rows("CREATE SCHEMA lockgate")  # as the warning says, by somebody who has made the tables there too
+    (folder / "migrations" / "versions" / "n2.py").write_text(
+        (folder / "migrations" / "versions" / "n1.py")
+        .read_text()
+        .replace("TABLE a", "TABLE b")
+        .replace("down_revision = None", "down_revision = 'n1'")
+        .replace("revision = 'n1'", "revision = 'n2'", 1)
+    )
+    second = run(folder)
+
+    assert (first.code, first.reason) == (0, "Migrated"), first.output
+    assert "everything publishes all tables" in " ".join(first.report.warnings)
+    assert (second.code, second.reason) == (0, "Migrated"), second.output
+    assert database.rows("SELECT revision FROM lockgate.history") == [("n2",)]

@@ -25,6 +25,15 @@ OTHER_ROLE = (
 
 NOT_KEPT = "no audit trail, no fast path, and a database that is ahead of an older image is refused."
 
+PUBLISHED = (
+    "No history and no fast path: the publication {name} publishes all tables, and its subscribers stop at the first"
+    " row of a table that they lack. To keep a history, make the schema lockgate with its tables there, and"
+    " CREATE SCHEMA lockgate AUTHORIZATION {role} here."
+)
+"""A schema that somebody has made here is used."""
+
+_PUBLICATION = "SELECT min(pubname), quote_ident(current_user) FROM pg_catalog.pg_publication WHERE puballtables"
+
 NAMESAKE = (
     "No history and no fast path: the role is called lockgate, and a schema of that name would come first in its"
     " search_path, so that the application's tables would land there. Use a role of another name."
@@ -38,8 +47,9 @@ def ensure(connection: OwnConnection) -> str:
     tables = " AND ".join(may_read(table) for table in ("unverified", "statements", "images", "projects"))
     if connection.value(f"SELECT {MAY_WRITE} AND {tables} AND {satisfied.IS_CURRENT}"):
         return ""
-    if connection.value("SELECT current_user = 'lockgate'"):
-        return NAMESAKE
+    objection = _objection(connection)
+    if objection:
+        return objection
     is_there = "SELECT to_regnamespace('lockgate') IS NOT NULL"
     try:
         if not connection.value(is_there):  # IF NOT EXISTS asks for the right to create it also where it is there
@@ -54,3 +64,13 @@ def ensure(connection: OwnConnection) -> str:
                 return OTHER_ROLE
             return NO_SCHEMA.format(role=connection.value("SELECT quote_ident(current_user)"))
     return ""
+
+
+def _objection(connection: OwnConnection) -> str:
+    """Return why the schema is not made although this role may have the right to, or nothing."""
+    if connection.value("SELECT current_user = 'lockgate'"):
+        return NAMESAKE
+    if connection.value("SELECT to_regnamespace('lockgate') IS NOT NULL"):
+        return ""
+    name, role = connection.rows(_PUBLICATION)[0]
+    return PUBLISHED.format(name=name, role=role) if name is not None else ""
