@@ -21,6 +21,7 @@ from typing import Any
 from lockgate.errors import Interrupted, LockgateError, RunTimeout
 from lockgate.runner.durations import spoken
 from lockgate.runner.forks import when_child
+from lockgate.runner.threads import OwnTimer
 
 __all__ = ["Interruption", "StopRequested"]
 
@@ -85,7 +86,7 @@ class Interruption:
             f"The run took longer than {spoken(seconds)}; what it had not committed is rolled back.",
             advice="Raise --run-timeout (spec.timeouts.run), or split the revision.",
         )
-        self._timer = threading.Timer(max(seconds - spent, 0.0), self._time_out, args=(error,))
+        self._timer = OwnTimer(max(seconds - spent, 0.0), self._time_out, args=(error,))
         self._timer.daemon = True
         self._timer.start()
 
