@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lockgate.errors import InvalidRevisions
+from lockgate.errors import DatabaseBusy, InvalidRevisions
+from lockgate.runner.database import outcome
+from lockgate.runner.database.connection import database_error
 from lockgate.runner.database.privileges import may_read
 from lockgate.runner.inspection.position import (
     Position,
@@ -95,13 +97,23 @@ def find_holders(
 def find_places(
     connection: OwnConnection, configuration: Configuration, project: Project
 ) -> tuple[tuple[str, str], ...]:
-    """Return the version tables that may be the project's without reading them: they may be locked."""
+    """Return the version tables that may be the project's without reading them: they may be locked.
+
+    So may Lockgate's own tables be, by the session that is to be ended: then the one named in the configuration counts.
+    """
     named = named_table(configuration, project)
     if configuration.version_table or not connection.backend.keeps_history:
         return (named,)
-    known = recorded_by_runs(connection, project)
-    related = related_tables(connection.rows, _graph(project, known))
-    return _recorded(connection, known) or (named, *_others(related, named[1], project))
+    try:
+        known = recorded_by_runs(connection, project)
+        recorded = _recorded(connection, known)
+        if recorded:
+            return recorded
+        return (named, *_others(related_tables(connection.rows, _graph(project, known)), named[1], project))
+    except database_error() as error:
+        if not isinstance(outcome.classify(error), DatabaseBusy):
+            raise
+        return (named,)
 
 
 def positions_with(
