@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pwd
 import re
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import psycopg
+import psycopg2
 import pytest
 from broken_network import Proxy
+
+from lockgate.runner.database.tls import sslmode_of
 
 T = ["t1", "t2", "t3"]
 OLDEST = (
@@ -215,3 +220,16 @@ def test_an_env_file_that_cannot_be_loaded_twice_lends_its_way_all_the_same(addr
 
     assert (result.code, result.reason) == (0, "Migrated"), result.output
     assert database.rows("SELECT version_num FROM alembic_version") == [("t3",)]
+
+
+def test_a_user_without_a_home_directory_is_told_how_strict_its_tls_is(database, monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # as for a user whom only the container's manifest knows
+    with pytest.raises(RuntimeError):
+        Path.home()
+
+    with database.connect(sslmode="allow") as psycopg3, database.connect() as default:
+        assert (sslmode_of(psycopg3), sslmode_of(default)) == ("allow", "prefer")
+    with psycopg2.connect(database.url().replace("+psycopg", ""), sslmode="disable") as other:
+        assert sslmode_of(other) == "disable"
+    other.close()

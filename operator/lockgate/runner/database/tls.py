@@ -12,12 +12,13 @@ _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 def sslmode_of(connection: Any) -> str:
     """Return the ``sslmode`` of a connection of psycopg's or psycopg2's, or an adapter of one; nothing of others."""
-    info = getattr(getattr(connection, "driver_connection", None) or connection, "info", None)
-    told: Any = getattr(info, "dsn_parameters", None)
-    if told is None:
-        asked = getattr(info, "get_parameters", dict)
-        told = {"sslmode": "prefer", **asked()} if asked is not dict else {}  # it leaves out what is libpq's own
-    return str(told.get("sslmode", ""))
+    driver = getattr(connection, "driver_connection", None) or connection
+    told = getattr(getattr(driver, "info", None), "dsn_parameters", None)
+    if told is not None:
+        return str(told.get("sslmode", ""))
+    # psycopg's info.get_parameters() looks for the home directory, and fails where a user of a container has none.
+    options = getattr(getattr(driver, "pgconn", None), "info", ())
+    return next((bytes(option.val or b"").decode() for option in options if option.keyword == b"sslmode"), "")
 
 
 def is_stricter(mode: str, other: str) -> bool:
