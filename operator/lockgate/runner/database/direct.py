@@ -68,6 +68,10 @@ class LibpqSession:
         self._connection.autocommit = True
         if hasattr(self._connection, "set_client_encoding"):  # psycopg2's, which an engine of env.py's has opened
             self._connection.set_client_encoding("UTF8")
+        if hasattr(self._connection, "row_factory"):  # env.py's may make of a row what has no two columns of one name
+            self._connection.row_factory = module.rows.tuple_row
+        else:
+            self._connection.cursor_factory = None
         forgo_preparing(self._connection)
         keep_alive(self._connection)
         self.reported_pid: int | None = self._connection.info.backend_pid
