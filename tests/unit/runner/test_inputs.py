@@ -8,6 +8,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -282,3 +284,20 @@ def test_nothing_is_recorded_before_and_after_nor_in_a_revision(tmp_path: Path) 
     with recorder:
         recorder.statement("SELECT name FROM tenants")
     assert list(recorder.work) == ["it executes SQL of its own, besides its revisions"]
+
+
+def test_what_env_py_does_while_it_is_heard_never_waits_for_the_one_who_hears(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)  # as at the start of a process: Python tries folders, under a lock
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    def work():
+        with InputRecorder():
+            (tmp_path / "installation_id").write_text("written by the application")
+            found.append(tempfile.gettempdir())
+
+    found: list[str] = []
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+
+    assert found == [str(tmp_path)]

@@ -16,7 +16,6 @@ import re
 import socket
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
@@ -77,6 +76,8 @@ class InputRecorder:
     def __enter__(self) -> InputRecorder:
         """Begin to record."""
         _register()
+        _pythons_own()  # found out now, and not while something is heard
+        _temporary()
         _active.append(self)
         self._unheard.enter_context(listening(self._missed, self._uses_driver))
         return self
@@ -195,8 +196,7 @@ class InputRecorder:
     def _has_listed(self, path: Any) -> None:
         name = _absolute("." if path is None else path)
         if name and not name.startswith(_NO_FILES) and not _is_pythons_own(os.path.join(name, "x")):
-            with own_work():  # to list it is an event too
-                self._listed.setdefault(name, digest_of_folder(name))
+            self._listed.setdefault(name, digest_of_folder(name))
 
     def _connects(self, address: Any) -> None:
         if isinstance(address, tuple):
@@ -209,7 +209,7 @@ class InputRecorder:
 
     def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take note of an event of Python's; called by the audit hook, in any thread."""
-        if self._paused or is_own_thread():
+        if self._paused:
             return
         caller = sys._getframe(2)
         if caller.f_code.co_filename == _IMPORTS or str(caller.f_globals.get("__name__")).startswith("lockgate."):
@@ -237,10 +237,11 @@ def _register() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _active or event not in _EVENTS:
+    if not _active or event not in _EVENTS or is_own_thread():
         return
     for recorder in tuple(_active):
-        with contextlib.suppress(Exception):  # what a hook raises would stop what env.py does
+        # What a hook raises would stop what env.py does; what it opens itself must not come back to it.
+        with contextlib.suppress(Exception), own_work():
             recorder.heard(event, arguments)
 
 
@@ -261,7 +262,14 @@ def _is_pythons_own(path: str) -> bool:
 
 @cache
 def _temporary() -> tuple[str, ...]:
-    return tuple(os.path.join(path, "") for path in _spellings(tempfile.gettempdir()))
+    """Return the folders where Python puts temporary files.
+
+    Not by ``tempfile.gettempdir()``: that tries them by writing a file, under a lock that the code which is heard may
+    hold already.
+    """
+    named = (os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP"))
+    folders = (*filter(None, named), "/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108  # only compared with
+    return tuple({os.path.join(path, "") for folder in folders for path in _spellings(folder)})
 
 
 def _packages_of(path: str) -> str:
